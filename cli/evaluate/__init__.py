@@ -1,0 +1,1 @@
+"""Accuracy measured on recordings: one module an `./aisle eval` name."""

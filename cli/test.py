@@ -1,0 +1,81 @@
+"""`./aisle test`: the unit, integration and e2e tiers with a real PostgreSQL, real brokers and a real browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cli import ROOT
+
+app = typer.Typer(add_completion=False)
+
+SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/bin"])
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A program that no Python package brings: any of `programs` will do."""
+
+    programs: tuple[str, ...]
+    package: str
+    tests: str
+
+    @property
+    def met(self) -> bool:
+        """Whether it is installed."""
+        return any(shutil.which(program, path=SEARCH) for program in self.programs)
+
+
+NEEDS = [
+    Need(("mosquitto",), "mosquitto", "tests on a broker with access lists and persistence"),
+    Need(
+        ("chromium", "chromium-browser", "google-chrome"), "chromium", "tests of the console and the app in a browser"
+    ),
+    Need(("dbus-daemon",), "dbus", "tests of the BLE scanner against a simulated BlueZ"),
+]
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def test(
+    context: typer.Context,
+    long: Annotated[
+        bool, typer.Option("--long", help="The slow tests only: fuzzing, soak, a month in the store.")
+    ] = False,
+    dsn: Annotated[str | None, typer.Option(help="Superuser of the PostgreSQL to test against.")] = None,
+) -> None:
+    """Run the tests. What is not an option of this command goes to pytest: ./aisle test -x -k broker tests/unit"""
+    _meet([need for need in NEEDS if not need.met])
+    chosen = [argument for argument in context.args if (ROOT / argument.partition("::")[0]).exists()]
+    tiers = (
+        []
+        if chosen
+        else [f"tests/{tier}" for tier in ("unit", "integration", "e2e") if (ROOT / "tests" / tier).is_dir()]
+    )
+    command = [sys.executable, "-P", "-m", "pytest", "-m", "long" if long else "not long and not benchmark"]
+    command += [f"--dsn={dsn}"] if dsn else []
+    command += ["--timeout=3600"] if long else []
+    raise typer.Exit(subprocess.run([*command, *tiers, *context.args], cwd=ROOT, check=False).returncode)
+
+
+def _meet(missing: list[Need]) -> None:
+    """Install what is missing if we may; otherwise say what will be skipped and how to get it."""
+    packages = [need.package for need in missing]
+    if not packages:
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"test: installing {', '.join(packages)} (Debian packages)", file=sys.stderr, flush=True)
+        _apt_get("update", "-qq")
+        for package in packages:  # one by one: the lack of one package does not keep the others away
+            _apt_get("install", "-y", "-qq", "--no-install-recommends", package)
+    for need in missing:
+        if not need.met:
+            print(f"test: skipped, {need.tests}: sudo apt-get install {need.package}", file=sys.stderr, flush=True)
+
+
+def _apt_get(*arguments: str) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", *arguments], stdout=subprocess.DEVNULL, env=environment, check=False)

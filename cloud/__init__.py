@@ -1,0 +1,1 @@
+"""The cloud: ingest, locate, worker, api and migrate, one package and one image."""

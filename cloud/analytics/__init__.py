@@ -1,0 +1,1 @@
+"""What analysts read: people now, heatmaps, zone tables, results."""

@@ -1,0 +1,128 @@
+"""The api process: every route, in one place, on one pool of connections."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import psycopg
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import ConnectionPool, PoolTimeout
+from starlette.responses import JSONResponse, Response
+
+from cloud.access import deny_by_default
+from cloud.accounts import routes as account_routes
+from cloud.analytics import routes as analytics_routes
+from cloud.campaigns import routes as campaign_routes
+from cloud.config import Settings
+from cloud.errors import AisleError, Problem
+from cloud.fleet import routes as fleet_routes
+from cloud.hub import Hub
+from cloud.members import routes as member_routes
+from cloud.places import routes as place_routes
+from cloud.push import routes as push_routes
+from cloud.receipts import routes as receipt_routes
+from cloud.visits import routes as visit_routes
+from cloud.web.serve import mount_pages
+
+log = logging.getLogger(__name__)
+
+ROUTERS = (
+    account_routes.router,
+    place_routes.router,
+    fleet_routes.router,
+    member_routes.router,
+    receipt_routes.router,
+    visit_routes.router,
+    campaign_routes.router,
+    push_routes.router,
+    analytics_routes.router,
+)
+
+
+def make_app(settings: Settings, *, pages: bool = True) -> FastAPI:
+    """The application; refuses to be made with a route that names no role."""
+    app = FastAPI(title="Aisle", version="1", lifespan=_lifespan)
+    app.state.settings = settings
+    app.state.clock = settings.clock
+    app.state.failures = account_routes.Failures()
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_api_route("/livez", livez, methods=["GET"], tags=["health"])
+    app.add_api_route("/readyz", readyz, methods=["GET"], tags=["health"])
+    app.add_exception_handler(AisleError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_form)
+    app.add_exception_handler(psycopg.OperationalError, _away)
+    app.add_exception_handler(PoolTimeout, _away)
+    deny_by_default(app)
+    if pages:
+        mount_pages(app)
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    host, port = settings.http
+    config = uvicorn.Config(
+        make_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=2, server_header=False
+    )
+    uvicorn.Server(config).run()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    pool = ConnectionPool(
+        settings.app_dsn, min_size=2, max_size=16, timeout=5, open=False, check=ConnectionPool.check_connection
+    )
+    pool.open()
+    app.state.pool = pool
+    app.state.hub = Hub(settings.app_dsn)
+    listening = asyncio.create_task(app.state.hub.run())
+    log.info("api is ready")
+    yield
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+    pool.close()
+
+
+def livez() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+def readyz(request: Request) -> dict[str, str]:
+    """The database answers too."""
+    with request.app.state.pool.connection() as conn:
+        conn.execute("SELECT 1")
+    return {"status": "ok"}
+
+
+def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, AisleError)
+    return _problem(error.status, error.title, error.detail, error.problems)
+
+
+def _refuse_form(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = tuple(
+        Problem(message=e["msg"], field=".".join(str(part) for part in e["loc"] if part != "body"))
+        for e in error.errors()
+    )
+    return _problem(422, "The request does not have the expected form", f"{len(found)} mistakes", found)
+
+
+def _away(_request: Request, error: Exception) -> Response:
+    log.warning("database away: %s", str(error).strip().splitlines()[-1])
+    return _problem(503, "The database is away", "try again in some seconds", ())
+
+
+def _problem(status: int, title: str, detail: str, problems: tuple[Problem, ...]) -> Response:
+    """RFC 9457."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    errors = [{"message": p.message, "field": p.field, "line": p.line} for p in problems]
+    content = body | ({"errors": [{k: v for k, v in e.items() if v is not None} for e in errors]} if errors else {})
+    return JSONResponse(content, status, media_type="application/problem+json")

@@ -1,0 +1,1 @@
+"""Segments, offers and campaigns as the marketer states them, and their results."""

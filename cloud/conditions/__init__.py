@@ -1,0 +1,1 @@
+"""One typed condition tree for segments, rules and campaigns, compiled to parametrised SQL."""

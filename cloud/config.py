@@ -1,0 +1,89 @@
+"""The cloud's settings: environment variables checked at start, errors name the variable and the form expected."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from contract.clock import Clock, clock_from
+
+
+class ConfigError(Exception):
+    """A setting is missing or malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUrl:
+    """Where the MQTT broker is and as whom to speak to it."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a cloud process needs to know; each process reads only its own variables."""
+
+    environ: Mapping[str, str]
+
+    @property
+    def owner_dsn(self) -> str:
+        """PostgreSQL as the schema's owner: `migrate` only."""
+        return self._required("AISLE_OWNER_DSN", "postgresql://aisle_owner:PASSWORD@HOST:PORT/aisle")
+
+    @property
+    def service_dsn(self) -> str:
+        """PostgreSQL as the service role: ingest, locate, worker."""
+        return self._required("AISLE_SERVICE_DSN", "postgresql://aisle_service:PASSWORD@HOST:PORT/aisle")
+
+    @property
+    def app_dsn(self) -> str:
+        """PostgreSQL as the api's role, which sees one tenant at a time."""
+        return self._required("AISLE_APP_DSN", "postgresql://aisle_app:PASSWORD@HOST:PORT/aisle")
+
+    @property
+    def broker(self) -> BrokerUrl:
+        """The MQTT broker."""
+        form = "mqtt://USER:PASSWORD@HOST:PORT or mqtts://…"
+        url = urlsplit(self._required("AISLE_BROKER", form))
+        if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
+            raise ConfigError(f"AISLE_BROKER: expected {form}")
+        tls = url.scheme == "mqtts"
+        user, password = (unquote(part) if part else None for part in (url.username, url.password))
+        return BrokerUrl(url.hostname, url.port or (8883 if tls else 1883), user, password, tls)
+
+    @property
+    def http(self) -> tuple[str, int]:
+        """Where the api listens; loopback unless said otherwise."""
+        text = self.environ.get("AISLE_HTTP", "127.0.0.1:8000")
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigError(f"AISLE_HTTP: found {text!r}, expected HOST:PORT")
+        return host, int(port)
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies are marked Secure: always, unless the api is reached over plain HTTP on loopback."""
+        return self.http[0] not in ("127.0.0.1", "::1", "localhost")
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock, or the simulated clock of a demo."""
+        try:
+            return clock_from(self.environ.get("AISLE_CLOCK"))
+        except ValueError as error:
+            raise ConfigError(f"AISLE_CLOCK: {error}") from None
+
+    def _required(self, name: str, form: str) -> str:
+        value = self.environ.get(name)
+        if not value:
+            raise ConfigError(f"{name} is not set; expected {form}")
+        return value
+
+
+def from_environment() -> Settings:
+    """The settings of this process."""
+    return Settings(os.environ)

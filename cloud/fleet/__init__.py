@@ -1,0 +1,1 @@
+"""The nodes as they report themselves, and what they sent that could not be stored."""

@@ -1,0 +1,1 @@
+"""From MQTT to the database: exactly once, at the speed of COPY."""

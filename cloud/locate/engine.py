@@ -1,0 +1,277 @@
+"""One store's story from windows of sightings: positions, zone presence, visits and heat. Pure: no database, no clock.
+
+The caller feeds windows in the order of time and writes down what the engine says happened.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from cloud.locate.directory import Directory, Person
+from cloud.locate.filter import GridFilter
+from cloud.locate.heat import HeatBucket
+from cloud.locate.radiomap import Grid, RadioMap
+from cloud.locate.zones import Crossing, ZoneStates
+
+VISIT_ENDS_AFTER_US = 300 * 1_000_000
+"""A subject unheard for five minutes has left the store."""
+AWAY_AFTER_US = 12 * 1_000_000
+"""A subject unheard this long is in no zone any more."""
+UNKNOWN_SPREAD_M = 6.0
+"""A belief wider than this is no position."""
+LONGEST_STEP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the engine must know of a store's floor."""
+
+    grid: Grid
+    radio_map: RadioMap
+    nodes: tuple[str, ...]
+    zones: tuple[str, ...]
+    zone_masks: npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Track:
+    """A person's visit while it lasts."""
+
+    person: Person
+    visit_id: int
+    row: int
+    started_us: int
+    seen_us: int
+    presence: dict[str, "OpenPresence"] = field(default_factory=dict)
+    touched: npt.NDArray[np.bool_] | None = None
+    """Cells that this visit has been in, so that heat counts it once a cell."""
+
+
+@dataclass(slots=True)
+class OpenPresence:
+    """A stay in a zone that one or both sources vouch for."""
+
+    presence_id: int
+    sources: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    presence_id: int
+    visit_id: int
+    zone: str
+    source: str
+    at_us: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    presence_id: int
+    at_us: int
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened since the last time the story was written down."""
+
+    began: list[Track] = field(default_factory=list)
+    ended: list[Track] = field(default_factory=list)
+    entered: list[Entered] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    positions: list[tuple[int, int, float, float, float]] = field(default_factory=list)
+    """time_us, visit_id, x_m, y_m, spread_m."""
+    heat: dict[int, HeatBucket] = field(default_factory=dict)
+    """By the bucket's beginning, microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Windows of one instant: parallel arrays, one entry a subject and node."""
+
+    kind: npt.NDArray[np.uint8]
+    subject: npt.NDArray[np.uint64]
+    node: npt.NDArray[np.int64]
+    rssi_dbm: npt.NDArray[np.float32]
+    count: npt.NDArray[np.int64]
+
+
+class Engine:
+    """Tells one store's story."""
+
+    def __init__(self, site: Site, directory: Directory, visit_ids: Iterator[int], presence_ids: Iterator[int]) -> None:
+        self.site = site
+        self.directory = directory
+        self.story = Story()
+        self._visit_ids = visit_ids
+        self._presence_ids = presence_ids
+        self._filter = GridFilter(site.radio_map)
+        self._zones = ZoneStates(len(site.zones))
+        self._tracks: dict[Person, Track] = {}
+        self._at_us = 0
+
+    @property
+    def tracks(self) -> list[Track]:
+        """The visits that go on."""
+        return list(self._tracks.values())
+
+    def resume(self, track: Track) -> None:
+        """Go on with a visit that an earlier process began; where the person is must be found anew."""
+        track.row = self._new_row()
+        self._tracks[track.person] = track
+
+    def step(self, at_us: int, heard: Heard, alive: npt.NDArray[np.bool_]) -> None:
+        """Windows that end at `at_us`, which is later than the last step. `alive` (N,): nodes whose silence counts."""
+        dt_us = min(at_us - self._at_us, int(LONGEST_STEP_S * 1e6)) if self._at_us else 1_000_000
+        self._end_unheard(at_us)
+        tracks, index = self._resolve(heard, at_us)
+        self._at_us = at_us
+        self._filter.predict(dt_us / 1e6)
+        if not tracks:
+            return
+        known = index >= 0
+        rows = np.array([track.row for track in tracks])
+        self._filter.update(
+            rows[index[known]], heard.node[known], heard.rssi_dbm[known], heard.count[known], alive=alive
+        )
+        self._tell(tracks, rows, at_us, dt_us)
+
+    def settle(self, until_us: int) -> None:
+        """Nothing more was heard before `until_us`: end what ends by the passage of time."""
+        self._end_unheard(until_us)
+
+    def node_presence(
+        self, kind: int, subject: int, zone: str, at_us: int, since_us: int, confidence: float, *, enter: bool
+    ) -> None:
+        """A node vouches that a subject came to its own zone, or that it left."""
+        person = self.directory.resolve(kind, subject, at_us)
+        if person is None or zone not in self.site.zones:
+            return
+        track = self._tracks.get(person)
+        if enter:
+            track = track or self._begin(person, since_us)
+            track.seen_us = max(track.seen_us, at_us)
+            self._enter(track, zone, "node", max(since_us, track.started_us), confidence)
+        elif track is not None:
+            self._leave(track, zone, "node", since_us)
+
+    def forget(self, member_id: UUID, at_us: int) -> None:
+        """A member revoked consent: the visit ends now, and nothing of the person is kept in memory."""
+        person = next((p for p in self._tracks if p.member_id == member_id), None)
+        if person is not None:
+            self._end(self._tracks[person], at_us)
+
+    # --- resolving
+
+    def _resolve(self, heard: Heard, at_us: int) -> tuple[list[Track], npt.NDArray[np.int64]]:
+        """The tracks that were heard, and for each window the index of its track, -1 for a subject not resolved."""
+        subjects, inverse = np.unique(heard.subject, return_inverse=True)
+        kinds = np.zeros(len(subjects), np.uint8)
+        kinds[inverse] = heard.kind
+        tracks: list[Track] = []
+        index = np.full(len(subjects), -1)
+        for i, (kind, subject) in enumerate(zip(kinds.tolist(), subjects.tolist(), strict=True)):
+            person = self.directory.resolve(kind, subject, at_us)
+            if person is not None:
+                track = self._tracks.get(person) or self._begin(person, at_us)
+                track.seen_us = max(track.seen_us, at_us)
+                if track not in tracks:
+                    tracks.append(track)
+                index[i] = tracks.index(track)
+        return tracks, index[inverse]
+
+    def _begin(self, person: Person, at_us: int) -> Track:
+        track = Track(person, next(self._visit_ids), self._new_row(), at_us, at_us)
+        self._tracks[person] = track
+        self.story.began.append(track)
+        return track
+
+    def _new_row(self) -> int:
+        rows = self._filter.add(1)
+        self._zones.reset(rows)
+        return int(rows[0])
+
+    # --- telling
+
+    def _tell(self, tracks: Sequence[Track], rows: npt.NDArray[np.int64], at_us: int, dt_us: int) -> None:
+        belief = self._filter.places()
+        mean, spread = self._filter.estimates()
+        in_zone = (belief[rows] @ self.site.zone_masks.T.astype(np.float32)).astype(float)
+        by_row = {track.row: track for track in tracks}
+        for crossing in self._zones.update(rows, in_zone, at_us, dt_us):
+            self._cross(by_row[crossing.row], crossing)
+        for track in tracks:
+            x, y, s = float(mean[track.row, 0]), float(mean[track.row, 1]), float(spread[track.row])
+            if s <= UNKNOWN_SPREAD_M:
+                self.story.positions.append((at_us, track.visit_id, x, y, s))
+        counted = [track for track in tracks if not track.person.excluded]
+        if counted:
+            self._warm(counted, belief, mean, at_us, dt_us)
+
+    def _warm(
+        self,
+        tracks: Sequence[Track],
+        belief: npt.NDArray[np.float32],
+        mean: npt.NDArray[np.float32],
+        at_us: int,
+        dt_us: int,
+    ) -> None:
+        bucket = self.story.heat.setdefault(HeatBucket.beginning(at_us), HeatBucket.empty(self.site.grid.cells))
+        rows = [track.row for track in tracks]
+        bucket.seconds += belief[rows].sum(axis=0) * np.float32(dt_us / 1e6)
+        bucket.positions += len(tracks)
+        for track, cell in zip(tracks, self.site.grid.cell_of(mean[rows]).tolist(), strict=True):
+            if track.touched is None:
+                track.touched = np.zeros(self.site.grid.cells, bool)
+            if not track.touched[cell]:
+                track.touched[cell] = True
+                bucket.visits[cell] += 1
+
+    def _cross(self, track: Track, crossing: Crossing) -> None:
+        zone = self.site.zones[crossing.zone]
+        if crossing.entered:
+            self._enter(track, zone, "fused", max(crossing.at_us, track.started_us), crossing.belief)
+        else:
+            self._leave(track, zone, "fused", crossing.at_us)
+
+    def _enter(self, track: Track, zone: str, source: str, at_us: int, confidence: float) -> None:
+        present = track.presence.get(zone)
+        if present is not None:
+            present.sources.add(source)
+            return
+        present = OpenPresence(next(self._presence_ids), {source})
+        track.presence[zone] = present
+        self.story.entered.append(Entered(present.presence_id, track.visit_id, zone, source, at_us, confidence))
+
+    def _leave(self, track: Track, zone: str, source: str, at_us: int) -> None:
+        present = track.presence.get(zone)
+        if present is None:
+            return
+        present.sources.discard(source)
+        if not present.sources:
+            del track.presence[zone]
+            self.story.left.append(Left(present.presence_id, at_us))
+
+    def _end_unheard(self, now_us: int) -> None:
+        for track in self.tracks:
+            unheard_us = now_us - track.seen_us
+            if unheard_us >= AWAY_AFTER_US and track.presence:
+                self._leave_all(track, track.seen_us)
+            if unheard_us >= VISIT_ENDS_AFTER_US:
+                self._end(track, track.seen_us)
+
+    def _leave_all(self, track: Track, at_us: int) -> None:
+        self._zones.reset(np.array([track.row]))
+        for present in track.presence.values():
+            self.story.left.append(Left(present.presence_id, at_us))
+        track.presence.clear()
+
+    def _end(self, track: Track, at_us: int) -> None:
+        self._leave_all(track, at_us)
+        self._filter.drop([track.row])
+        del self._tracks[track.person]
+        track.seen_us = at_us
+        self.story.ended.append(track)

@@ -1,0 +1,113 @@
+"""What the engine says happened, written down in the transaction that takes the batches off the queue."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from psycopg import Connection
+
+from cloud import db
+from cloud.locate.engine import Story, Track
+from cloud.locate.heat import HeatBucket
+from cloud.locate.radiomap import Grid
+
+sql = db.statements("cloud.locate")
+
+SEEN_EVERY_US = 10_000_000
+"""How often `visit.seen_at` follows while nothing else happens."""
+
+
+def numbers(conn: Connection[Any], statement: Any) -> Iterator[int]:
+    """Numbers from a sequence, fetched by the fifty."""
+    while True:
+        yield from [row[0] for row in conn.execute(statement)]
+
+
+@dataclass(slots=True)
+class Journal:
+    """Writes one store's story."""
+
+    conn: Connection[Any]
+    tenant: str
+    store: str
+    floor: str
+    grid: Grid
+    _seen_us: int = 0
+    _days: set[int] = field(default_factory=set)
+    _heat: dict[int, HeatBucket] = field(default_factory=dict)
+    """The newest buckets as the database has them."""
+
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {"tenant": self.tenant, "store": self.store}
+
+    def write(self, story: Story, tracks: list[Track], until_us: int) -> None:
+        """Write what happened up to `until_us`. The caller opens and commits the transaction."""
+        with self.conn.cursor() as cursor:
+            cursor.executemany(sql.begin_visit, [self._key | _visit(track) for track in story.began])
+            cursor.executemany(sql.enter, [self._key | _entry(entered) for entered in story.entered])
+            cursor.executemany(sql.leave, [{"presence": left.presence_id, "at": left.at_us} for left in story.left])
+            cursor.executemany(sql.end_visit, [{"visit": t.visit_id, "seen": t.seen_us} for t in story.ended])
+            if until_us - self._seen_us >= SEEN_EVERY_US:
+                cursor.executemany(sql.see_visit, [{"visit": t.visit_id, "seen": t.seen_us} for t in tracks])
+                self._seen_us = until_us
+        if story.entered:
+            self.conn.execute(sql.arm_triggers, {"presences": [entered.presence_id for entered in story.entered]})
+        self._write_positions(story)
+        self._write_heat(story)
+        self.conn.execute(sql.told, self._key | {"until": until_us})
+        self.conn.execute(sql.announce, self._key)
+
+    def _write_positions(self, story: Story) -> None:
+        if not story.positions:
+            return
+        for day in {at // 86_400_000_000 for at, *_ in story.positions} - self._days:
+            self.conn.execute(sql.ensure_day, {"at": day * 86_400_000_000})
+            self._days.add(day)
+        with self.conn.cursor() as cursor, cursor.copy(sql.copy_positions) as copy:
+            for at_us, visit, x, y, spread in story.positions:
+                copy.write_row((_instant(at_us), visit, round(x, 3), round(y, 3), round(spread, 3)))
+
+    def _write_heat(self, story: Story) -> None:
+        for at_us, new in story.heat.items():
+            bucket = self._bucket(at_us)
+            bucket.seconds += new.seconds
+            bucket.visits += new.visits
+            bucket.positions += new.positions
+            values = {"at": at_us, "floor": self.floor, "nx": self.grid.nx, "ny": self.grid.ny}
+            grids = {"seconds": bucket.seconds.tobytes(), "visits": bucket.visits.tobytes()}
+            self.conn.execute(sql.put_heat, self._key | values | grids | {"positions": bucket.positions})
+        for old in sorted(self._heat)[:-2]:
+            del self._heat[old]
+
+    def _bucket(self, at_us: int) -> HeatBucket:
+        if at_us not in self._heat:
+            row = self.conn.execute(sql.heat, self._key | {"floor": self.floor, "at": at_us}).fetchone()
+            self._heat[at_us] = HeatBucket.empty(self.grid.cells)
+            if row and len(row[0]) == 4 * self.grid.cells:
+                seconds, visits = (np.frombuffer(grid, "<f4").copy() for grid in row[:2])
+                self._heat[at_us] = HeatBucket(seconds, visits, row[2])
+        return self._heat[at_us]
+
+
+def _visit(track: Track) -> dict[str, Any]:
+    person = track.person
+    who = {"member": person.member_id, "beacon": person.beacon_id, "excluded": person.excluded}
+    return who | {"visit": track.visit_id, "started": track.started_us, "seen": track.seen_us}
+
+
+def _entry(entered: Any) -> dict[str, Any]:
+    return {
+        "presence": entered.presence_id,
+        "visit": entered.visit_id,
+        "zone": entered.zone,
+        "source": entered.source,
+        "at": entered.at_us,
+        "confidence": entered.confidence,
+    }
+
+
+def _instant(us: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)

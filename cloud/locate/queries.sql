@@ -1,0 +1,115 @@
+-- name: stores
+-- Stores that have anything queued or a story that goes on.
+SELECT tenant_id, store_id FROM store
+
+-- name: hold
+-- Hold a store for as long as this connection lives; false if another locator does.
+SELECT pg_try_advisory_lock(hashtextextended('locate ' || %(tenant)s || '/' || %(store)s, 0))
+
+-- name: floor
+-- The store's floor, and how far its story is told.
+SELECT f.floor, f.width_m, f.depth_m, f.cell_m, f.radio_map, us(s.located_until)
+FROM floor f JOIN store s USING (tenant_id, store_id)
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s ORDER BY f.floor LIMIT 1
+
+-- name: nodes
+-- The nodes on the floor, in the order that the radio map has them.
+SELECT node, x_m, y_m, z_m FROM node
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND retired_at IS NULL ORDER BY node
+
+-- name: zones
+-- The zones on the floor.
+SELECT zone, polygon FROM zone WHERE tenant_id = %(tenant)s AND store_id = %(store)s ORDER BY zone
+
+-- name: beacons
+-- Enrolled beacons that move: assets and staff badges.
+SELECT subject, beacon_id FROM beacon
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND role IN ('asset', 'staff')
+
+-- name: open_visits
+-- Visits that an earlier locator left open.
+SELECT visit_id, member_id, beacon_id, excluded, us(started_at), us(seen_at)
+FROM visit WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND ended_at IS NULL
+
+-- name: open_presence
+-- Zone presence that an earlier locator left open.
+SELECT p.presence_id, p.visit_id, p.zone, p.source FROM presence p JOIN visit v USING (visit_id)
+WHERE v.tenant_id = %(tenant)s AND v.store_id = %(store)s AND v.ended_at IS NULL AND p.left_at IS NULL
+
+-- name: queued
+-- Batches that were not read yet, in the order of their arrival.
+SELECT queue_id, node, payload FROM locate_queue
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND queue_id <> ALL(%(held)s)
+ORDER BY queue_id LIMIT 2000
+
+-- name: dequeue
+-- Batches whose story is told.
+DELETE FROM locate_queue WHERE queue_id = ANY(%(ids)s)
+
+-- name: visit_ids
+-- Numbers for visits to come.
+SELECT nextval('visit_visit_id_seq') FROM generate_series(1, 50)
+
+-- name: presence_ids
+-- Numbers for presences to come.
+SELECT nextval('presence_presence_id_seq') FROM generate_series(1, 50)
+
+-- name: begin_visit
+-- A visit began.
+INSERT INTO visit (visit_id, tenant_id, store_id, member_id, beacon_id, excluded, started_at, seen_at)
+VALUES (%(visit)s, %(tenant)s, %(store)s, %(member)s, %(beacon)s, %(excluded)s, at_us(%(started)s), at_us(%(seen)s))
+
+-- name: see_visit
+-- A visit goes on.
+UPDATE visit SET seen_at = at_us(%(seen)s) WHERE visit_id = %(visit)s
+
+-- name: end_visit
+-- A visit is over.
+UPDATE visit SET seen_at = at_us(%(seen)s), ended_at = at_us(%(seen)s) WHERE visit_id = %(visit)s
+
+-- name: enter
+-- A presence began.
+INSERT INTO presence (presence_id, tenant_id, store_id, visit_id, zone, source, entered_at, confidence)
+VALUES (%(presence)s, %(tenant)s, %(store)s, %(visit)s, %(zone)s, %(source)s, at_us(%(at)s), %(confidence)s)
+
+-- name: leave
+-- A presence ended; hindsight may not put the end before the beginning.
+UPDATE presence SET left_at = greatest(at_us(%(at)s), entered_at) WHERE presence_id = %(presence)s
+
+-- name: arm_triggers
+-- Presences of members in the zones of running campaigns: when each campaign's dwell will be reached.
+INSERT INTO trigger_due (presence_id, tenant_id, campaign, store_id, visit_id, member_id, due_at)
+SELECT p.presence_id, p.tenant_id, c.campaign, p.store_id, p.visit_id, v.member_id,
+       p.entered_at + make_interval(secs => c.dwell_s)
+FROM presence p JOIN visit v USING (visit_id) JOIN campaign c USING (tenant_id, store_id, zone)
+WHERE p.presence_id = ANY(%(presences)s) AND v.member_id IS NOT NULL AND NOT v.excluded AND c.state = 'running'
+ON CONFLICT DO NOTHING
+
+-- name: ensure_day
+-- Make the day's partition of positions.
+SELECT ensure_day('position', at_us(%(at)s)::date)
+
+-- name: copy_positions
+-- Positions in bulk.
+COPY position (time, visit_id, x_m, y_m, spread_m) FROM STDIN
+
+-- name: heat
+-- A bucket as it stands.
+SELECT seconds, visits, positions FROM heat
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND floor = %(floor)s AND time = at_us(%(at)s)
+
+-- name: put_heat
+-- A bucket as it stands now.
+INSERT INTO heat (tenant_id, store_id, floor, time, nx, ny, seconds, visits, positions)
+VALUES (%(tenant)s, %(store)s, %(floor)s, at_us(%(at)s), %(nx)s, %(ny)s, %(seconds)s, %(visits)s, %(positions)s)
+ON CONFLICT (tenant_id, store_id, floor, time) DO UPDATE
+SET nx = excluded.nx, ny = excluded.ny, seconds = excluded.seconds, visits = excluded.visits,
+    positions = excluded.positions
+
+-- name: told
+-- How far the story is told.
+UPDATE store SET located_until = at_us(%(until)s) WHERE tenant_id = %(tenant)s AND store_id = %(store)s
+
+-- name: announce
+-- Wake the worker and the streams of people now.
+SELECT pg_notify('aisle_due', ''), pg_notify('aisle_now', %(tenant)s || '/' || %(store)s)

@@ -1,0 +1,1 @@
+"""Members, their consents, devices and rotating tokens."""

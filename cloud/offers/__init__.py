@@ -1,0 +1,1 @@
+"""From a trigger to a decision: the contact gate and what passes it."""

@@ -1,0 +1,1 @@
+"""Stores, floors, zones, nodes and beacons: what stands where."""

@@ -1,0 +1,1 @@
+"""Visits as a list, with the receipts that belong to them."""

@@ -1,0 +1,1 @@
+"""The pages of staff and members, and how they are served."""

@@ -1,0 +1,39 @@
+// The address of a page: #/{store}/{page}/{what}, so that reload, back and shared links work.
+import { useEffect, useState } from "preact/hooks";
+
+export const PAGES = /** @type {const} */ (["map", "zones", "visits", "campaigns", "nodes"]);
+/** @typedef {typeof PAGES[number]} Page */
+/** @typedef {{store: string, page: Page, what: string}} Route */
+
+/** @param {string} hash @returns {Route} */
+export function routeOf(hash) {
+  const [store = "", page = "", what = ""] = hash.replace(/^#\/?/, "").split("/").map(decoded);
+  const known = PAGES.find((one) => one === page);
+  return { store, page: known ?? "map", what };
+}
+
+/** @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** @param {string} store @param {Page} page @param {string} [what] */
+export function hrefOf(store, page, what = "") {
+  const tail = what === "" ? "" : `/${encodeURIComponent(what)}`;
+  return `#/${encodeURIComponent(store)}/${page}${tail}`;
+}
+
+/** The present route, following the address. */
+export function useRoute() {
+  const [route, setRoute] = useState(routeOf(location.hash));
+  useEffect(() => {
+    const look = () => setRoute(routeOf(location.hash));
+    addEventListener("hashchange", look);
+    return () => removeEventListener("hashchange", look);
+  }, []);
+  return route;
+}

@@ -1,0 +1,209 @@
+// Every text of the console, in one place.
+
+/** Why a decision refused, in words; other codes are shown as they come. @type {Record<string, string>} */
+export const refusals = {
+  no_consent: "No consent to be messaged",
+  consent: "No consent to be messaged",
+  holdout: "In the universal holdout",
+  quiet_hours: "Quiet hours",
+  cap: "Had enough messages already",
+  cap_visit: "Already had one this visit",
+  cap_day: "Already had one today",
+  cap_week: "Already had enough this week",
+  cap_gap: "The last message was too recent",
+  cap_promo: "Already had a promotion this week",
+  segment: "Not in the segment",
+  not_in_segment: "Not in the segment",
+  budget: "Budget used up",
+  already_decided: "Already decided in this visit",
+};
+
+/** @type {Record<string, string>} */
+export const zoneKinds = {
+  street: "Street", entrance: "Entrance", aisle: "Aisle", shelf: "Shelf", till: "Till", fitting: "Fitting room",
+  staff: "Staff only",
+};
+
+/** @type {Record<string, string>} */
+export const nodeStates = { online: "Online", offline: "Offline", late: "Late", unknown: "Never seen", never: "Never seen" };
+
+/** @type {Record<string, string>} */
+export const campaignStates = { running: "Running", started: "Running", stopped: "Stopped", draft: "Draft" };
+
+export const t = {
+  product: "Aisle",
+  tagline: "See where people go in your stores, and what it is worth.",
+  titles: {
+    map: "Map", zones: "Zones", visits: "Visits", campaigns: "Campaigns", nodes: "Nodes",
+  },
+  pageTitle: /** @param {string} page @param {string} store */ (page, store) => `${page} · ${store} · Aisle`,
+  skip: "Skip to the content",
+  pages: "Pages",
+  store: "Store",
+  toLight: "Light theme",
+  toDark: "Dark theme",
+  signOut: "Sign out",
+  signedInAs: /** @param {string} login @param {string} roles */ (login, roles) => `${login} (${roles})`,
+
+  demoTitle: "DEMO DATA",
+  demo: "People, receipts and radio signals here are simulated.",
+
+  login: {
+    title: "Log in",
+    login: "Login",
+    password: "Password",
+    submit: "Log in",
+    busy: "Logging in…",
+    wrong: "That login and password do not match.",
+    ended: "Your session has ended. Log in again.",
+    help: "Accounts are made by your administrator. A demo prints its accounts where it was started.",
+  },
+
+  errors: {
+    away: "The service does not answer. The page tries again by itself.",
+    awayTitle: "The service is away",
+    awayText: "No answer came. Check that it is running and that this device is connected.",
+    broken: "The service failed to answer. Its log names the reason.",
+    forbidden: "Your role does not include this. Ask your administrator for access.",
+    missing: "The service knows nothing of this.",
+    refused: "The service refused the request.",
+    unauthorised: "Log in again.",
+    retry: "Try again",
+  },
+
+  noStores: {
+    title: "No store yet",
+    text: "A store appears here once its plan is sent: PUT /v1/stores/{store} with floors, zones and nodes. /docs shows the document.",
+  },
+  noPlan: {
+    title: "This store has no floor plan",
+    text: "Send floors, zones and nodes with PUT /v1/stores/{store}; /docs shows the document. The map draws itself from it.",
+  },
+
+  ranges: {
+    legend: "Period",
+    last15: "15 min",
+    hour: "Hour",
+    today: "Today",
+    yesterday: "Yesterday",
+    all: "All",
+  },
+
+  live: {
+    live: "Live",
+    connecting: "Connecting",
+    away: "Reconnecting",
+    asOf: /** @param {string} time */ (time) => `as of ${time}`,
+  },
+
+  map: {
+    plan: /** @param {string} name */ (name) => `Floor plan of ${name}. The same figures stand in the lists beside it.`,
+    floor: "Floor",
+    peopleNow: "People now",
+    peopleIn: "in the store",
+    byZone: "By zone",
+    nodesOnline: /** @param {number} online @param {number} all */ (online, all) => `${online} of ${all} nodes online`,
+    layers: "Layers",
+    heat: "Presence",
+    nodes: "Nodes",
+    names: "Names",
+    tracks: "Asset tracks",
+    opacity: "Strength",
+    legendUnit: /** @param {string} unit */ (unit) => `Presence, ${unit}`,
+    perArea: { minutes: "minutes per m²", seconds: "seconds per m²", hours: "hours per m²" },
+    visits: /** @param {string} n */ (n) => `${n} visits`,
+    suppressed: "Too few visits to draw",
+    suppressedText: /** @param {number} k */ (k) =>
+      `Fewer than ${k} visits lie in this period. The map stays blank so that nobody can be followed. Choose a longer period.`,
+    blank: "Nobody was placed here in this period",
+    blankText: "Choose a longer period. If it stays blank, look at Nodes: positions need nodes that are online.",
+    loading: "Loading the map",
+    wholePeriod: "Whole period",
+    play: "Play",
+    pause: "Pause",
+    time: "Time",
+    step: /** @param {string} length */ (length) => `Steps of ${length}`,
+    at: /** @param {string} x @param {string} y */ (x, y) => `${x} m, ${y} m`,
+    lastAt: /** @param {string} label @param {string} time */ (label, time) => `${label}, last at ${time}`,
+    nodeLabel: /** @param {string} node @param {string} state */ (node, state) => `Node ${node}: ${state}`,
+    waiting: "Waiting for the first live count",
+  },
+
+  few: {
+    short: /** @param {number} k */ (k) => `<${k}`,
+    long: /** @param {number} k */ (k) => `fewer than ${k}`,
+    why: /** @param {number} k */ (k) => `Fewer than ${k}: the exact number is hidden so that nobody can be singled out.`,
+    note: /** @param {number} k */ (k) => `<${k} means fewer than ${k} people. The exact number is hidden so that nobody can be singled out.`,
+  },
+
+  zones: {
+    zone: "Zone", kind: "Kind", visits: "Visits", mean: "Mean dwell", median: "Median dwell", conversion: "Conversion",
+    conversionHelp: "Conversion: the share of this zone's visits that are joined with a receipt.",
+    none: "–",
+    empty: "No visits in this period",
+    emptyText: "A zone shows here once people with a recognised tag or app have been in it. Choose a longer period, or look at Nodes to see who listens.",
+  },
+
+  visits: {
+    anonymous: "Not a member",
+    inStore: "In the store",
+    receipt: "Receipt",
+    noReceipt: "No receipt joined",
+    confidence: /** @param {string} share */ (share) => `${share} sure`,
+    started: "Started", length: "Length", who: "Who", path: "Zones and dwell",
+    empty: "No visits yet",
+    emptyText: "A visit begins when a member's tag or app is placed in the store. Check that nodes are online and that members consented to in-store sensing.",
+    newest: /** @param {number} n */ (n) => `The newest ${n}`,
+  },
+
+  campaigns: {
+    empty: "No campaign yet",
+    emptyText: "Make a segment, an offer and a campaign with POST /v1/segments, /v1/offers and /v1/campaigns, then start it; /docs shows each document.",
+    rule: /** @param {string} zone @param {string} dwell */ (zone, dwell) => `Dwells in ${zone} for ${dwell}`,
+    audience: /** @param {string} segment */ (segment) => `Segment ${segment}`,
+    everyone: "All members",
+    control: /** @param {string} share */ (share) => `${share} control`,
+    back: "All campaigns",
+    start: "Start",
+    stop: "Stop",
+    lift: "Lift in buyers",
+    pp: "percentage points",
+    ppShort: "pp",
+    noLift: "No lift yet",
+    noLiftText: "Lift appears when both groups have members whose visit is over.",
+    interval: /** @param {string} low @param {string} high */ (low, high) => `95% interval ${low} to ${high}`,
+    intervalLabel: /** @param {string} lift @param {string} low @param {string} high */ (lift, low, high) =>
+      `Lift ${lift} percentage points, 95% interval from ${low} to ${high}`,
+    noEffect: "no effect",
+    unsure: "The interval includes zero: with this few decisions the true effect may be nothing at all. Let the campaign run on.",
+    small: "Groups this small give uncertain figures. Read the interval, not the single number.",
+    group: "Group", people: "Decisions", bought: "Bought", rate: "Share that bought",
+    target: "Got the offer", controlGroup: "Control (ghosts)",
+    funnel: "From decision to use",
+    funnelLabel: "Decided, sent, shown and used",
+    decided: "Decided", sent: "Sent", shown: "Shown", clicked: "Opened", used: "Used",
+    ghostsTitle: "Ghosts",
+    ghosts: /** @param {string} n */ (n) =>
+      `${n} members qualified for the offer and by chance were not sent it: what they bought anyway is what the lift is measured against.`,
+    refused: "Refused, by reason",
+    noneRefused: "Nothing was refused.",
+    noDecision: "This campaign has not decided anything yet",
+    noDecisionText: "A decision is made when a consenting member of the segment dwells long enough in the zone. Check that the campaign is started and that members visit.",
+  },
+
+  nodes: {
+    empty: "No node yet",
+    emptyText: "Name nodes in the store's plan, then start one with python -m edge node.toml. It shows here as soon as it connects.",
+    lastSeen: "Last seen", never: "never", heard: "Adverts", perSecond: /** @param {string} n */ (n) => `${n}/s`,
+    backlog: "Outbox", batches: /** @param {string} n */ (n) => `${n} waiting`,
+    drained: "Empty", oldest: /** @param {string} age */ (age) => `oldest ${age}`,
+    stored: "Batches stored", dropped: "Dropped", reconnects: "Reconnects", memory: "Memory", megabytes: /** @param {string} n */ (n) => `${n} MB`,
+    uptime: "Up", version: "Version", clock: "Clock", clockTrusted: "Trusted", clockUntrusted: "Not trusted",
+    restarts: "Scan restarts", dead: "Dead letters", zone: "Zone", noHealth: "No heartbeat yet: the first comes within 30 seconds of connecting.",
+    onlineOf: /** @param {number} online @param {number} all */ (online, all) => `${online} of ${all} online`,
+    deadTitle: "Dead letters",
+    deadNone: "Every message was understood and stored.",
+    deadText: "Messages that could not be stored. The node was told and does not send them again.",
+    at: "At", node: "Node", detail: "Detail", size: "Size", bytes: /** @param {string} n */ (n) => `${n} B`,
+  },
+};

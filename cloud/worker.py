@@ -1,0 +1,62 @@
+"""The worker process: triggers that are due, receipts to join, days to make and to drop."""
+
+import logging
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+
+import psycopg
+
+from cloud import db
+from cloud.config import Settings
+from cloud.offers.decide import decide_due
+from cloud.receipts.join import join_receipts
+from contract.clock import Clock
+
+log = logging.getLogger(__name__)
+sql = db.statements("cloud.offers")
+
+LOOK_S = 0.1
+"""The longest that a trigger waits unseen if a notification was lost."""
+JOIN_EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """Runs each job when it has something to do; any number of workers may run at once."""
+
+    settings: Settings
+    clock: Clock
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
+        signal.signal(signal.SIGINT, lambda *_: self._stopping.set())
+        while not self._stopping.is_set():
+            try:
+                self._work()
+            except psycopg.OperationalError as error:
+                log.warning("database lost: %s", str(error).strip().splitlines()[0])
+
+    def _work(self) -> None:
+        dsn = self.settings.service_dsn
+        joined_at = 0.0
+        with db.connect(dsn, "worker", autocommit=True) as conn, db.listening(dsn, "worker", "aisle_due") as ear:
+            log.info("worker is ready")
+            while not self._stopping.is_set():
+                decided = decide_due(conn, self.clock.now_us())
+                if time.monotonic() - joined_at >= JOIN_EVERY_S:
+                    with conn.transaction():
+                        join_receipts(conn)
+                    joined_at = time.monotonic()
+                if not decided:
+                    self._wait(conn, ear)
+
+    def _wait(self, conn: psycopg.Connection, ear: psycopg.Connection) -> None:
+        """Until the next trigger is due, a new one is announced, or LOOK_S has passed."""
+        row = conn.execute(sql.next_due).fetchone()
+        until_due_s = (row[0] - self.clock.now_us()) / 1e6 if row and row[0] is not None else LOOK_S
+        for _ in ear.notifies(timeout=min(max(until_due_s, 0.005), LOOK_S), stop_after=1):
+            pass

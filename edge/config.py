@@ -1,0 +1,300 @@
+"""node.toml as one checked object. Every mistake is told at once: its line, what was found, what was expected."""
+
+import hashlib
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from contract.clock import clock_from
+from contract.topics import NodeAddress
+
+_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_NAME_WORDS = "a name (a-z, 0-9 and -, at most 63)"
+_DBM = "dBm, a whole or decimal number from -110 to 0"
+
+Name = Annotated[str, Meta(pattern=_NAME, description=_NAME_WORDS)]
+Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+Dbm = Annotated[float, Meta(ge=-110, le=0, description=_DBM)]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """[node]: who this node is."""
+
+    tenant: Name
+    store: Name
+    node: Name
+    zone: Name | None = None
+    clock: Text | None = None
+
+
+class Uplink(msgspec.Struct, frozen=True, kw_only=True):
+    """[uplink]: the broker."""
+
+    host: Text
+    port: Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")] = 1883
+    username: Text | None = None
+    password_file: Text | None = None
+    ca_file: Text | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600, description="whole seconds, 5 to 3600")] = 20
+
+
+class Ble(msgspec.Struct, frozen=True, kw_only=True):
+    """[ble]: how Bluetooth is listened to."""
+
+    mode: Annotated[Literal["active", "passive"], Meta(description='"active" or "passive"')] = "active"
+    adapter: Text | None = None
+    backend: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description='"package.module:Class"')] | None
+    ) = None
+    watchdog_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 90.0
+
+
+class Windows(msgspec.Struct, frozen=True, kw_only=True):
+    """[windows]: the grid of time on which sightings are told."""
+
+    seconds: Annotated[float, Meta(ge=0.1, le=60, description="seconds, 0.1 to 60")] = 1.0
+
+    @property
+    def length_us(self) -> int:
+        return round(self.seconds * 1_000) * 1_000
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """[presence]: when somebody is in this node's own zone."""
+
+    enter_dbm: Dbm = -67.0
+    exit_dbm: Dbm = -75.0
+    enter_s: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 1.0
+    away_s: Annotated[float, Meta(ge=1, le=600, description="seconds, 1 to 600")] = 10.0
+
+
+class Outbox(msgspec.Struct, frozen=True, kw_only=True):
+    """[outbox]: what is kept until the cloud has it."""
+
+    path: Text = "/var/lib/aisle/outbox.db"
+    max_mb: Annotated[float, Meta(ge=1, le=100_000, description="MiB, 1 to 100000")] = 256.0
+    synchronous: Annotated[Literal["full", "normal"], Meta(description='"full" or "normal"')] = "full"
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """[health]: the heartbeat."""
+
+    every_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 30.0
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All of node.toml."""
+
+    node: Node
+    uplink: Uplink
+    ble: Ble = Ble()
+    windows: Windows = Windows()
+    presence: Presence = Presence()
+    outbox: Outbox = Outbox()
+    health: Health = Health()
+    digest: str = ""
+    """The first 12 hexadecimal digits of the file's SHA-256: what the heartbeat tells. Not a setting."""
+
+    @property
+    def address(self) -> NodeAddress:
+        return NodeAddress(self.node.tenant, self.node.store, self.node.node)
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "node": Node,
+    "uplink": Uplink,
+    "ble": Ble,
+    "windows": Windows,
+    "presence": Presence,
+    "outbox": Outbox,
+    "health": Health,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a node.toml."""
+
+    line: int
+    text: str
+
+
+class ConfigError(Exception):
+    """A node.toml that cannot be used; `str()` has one line a mistake."""
+
+    def __init__(self, name: str, problems: list[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        super().__init__("\n".join(f"{name}:{problem.line}: {problem.text}" for problem in self.problems))
+
+
+def read_config(path: Path) -> NodeConfig:
+    """The configuration in a file; files it names are found beside it. Raises ConfigError, or OSError."""
+    return parse_config(path.read_bytes(), path.name, path.parent)
+
+
+def parse_config(source: bytes, name: str = "node.toml", folder: Path = Path()) -> NodeConfig:
+    """The configuration in a text. Raises ConfigError with every mistake."""
+    text, document = _toml(source, name)
+    lines = _Lines(text)
+    problems: list[Problem] = []
+    sections: dict[str, msgspec.Struct] = {}
+    for key, value in document.items():
+        if key not in SECTIONS:
+            known = _mean(key, SECTIONS)
+            what = f"[{key}]: found a section" if isinstance(value, dict) else f"{key}: found a setting in no section"
+            problems.append(Problem(lines.section(key), f"{what}, expected one of {_listed(SECTIONS)}{known}"))
+    for section, shape in SECTIONS.items():
+        table = document.get(section, {})
+        if not isinstance(table, dict):
+            problems.append(Problem(lines.section(section), f"[{section}]: found {_shown(table)}, expected a section"))
+            continue
+        made = _section(section, shape, table, lines, problems)
+        if made is not None:
+            sections[section] = made
+    _across(sections, lines, problems, folder)
+    if problems:
+        raise ConfigError(name, problems)
+    fields: dict[str, Any] = dict(sections)  # each is the struct that its section's name stands for in SECTIONS
+    return NodeConfig(**fields, digest=hashlib.sha256(source).hexdigest()[:12])
+
+
+def _toml(source: bytes, name: str) -> tuple[str, dict[str, Any]]:
+    # tomllib gives a dictionary of anything: its values are typed by _section, one by one.
+    try:
+        text = source.decode()
+    except UnicodeDecodeError as error:
+        line = source[: error.start].count(b"\n") + 1
+        raise ConfigError(name, [Problem(line, "found bytes that are not UTF-8, expected a TOML text")]) from None
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        place = re.search(r"\(at line (\d+), column (\d+)\)", message)
+        line = int(place[1]) if place else text.count("\n") + 1
+        wrong = re.sub(r" \(at [^)]*\)", "", message)
+        raise ConfigError(name, [Problem(line, f"found no valid TOML ({wrong}), expected `key = value`")]) from None
+
+
+def _section(
+    section: str, shape: type[msgspec.Struct], table: dict[str, Any], lines: "_Lines", problems: list[Problem]
+) -> msgspec.Struct | None:
+    types = get_type_hints(shape, include_extras=True)
+    good: dict[str, Any] = {}
+    clean = True
+    for key, value in table.items():
+        where = f"[{section}] {key}"
+        if key not in types:
+            text = f"{where}: found an unknown setting, expected one of {_listed(types)}{_mean(key, types)}"
+            problems.append(Problem(lines.setting(section, key), text))
+            continue
+        try:
+            good[key] = msgspec.convert(value, types[key])
+            if isinstance(good[key], float) and not math.isfinite(good[key]):
+                raise msgspec.ValidationError
+        except msgspec.ValidationError:
+            near = _mean(value, _choices(types[key])) if isinstance(value, str) else ""
+            text = f"{where}: found {_shown(value)}, expected {_expected(types[key])}{near}"
+            problems.append(Problem(lines.setting(section, key), text))
+            clean = False
+    for field in msgspec.structs.fields(shape):
+        if field.required and field.name not in table:
+            text = f"[{section}] {field.name}: found nothing, expected {_expected(types[field.name])}"
+            problems.append(Problem(lines.section(section), text))
+            clean = False
+    return shape(**good) if clean else None
+
+
+def _across(sections: dict[str, msgspec.Struct], lines: "_Lines", problems: list[Problem], folder: Path) -> None:
+    """What no single setting can show: settings that contradict each other, files that are not there."""
+
+    def wrong(section: str, key: str, text: str) -> None:
+        problems.append(Problem(lines.setting(section, key), f"[{section}] {key}: {text}"))
+
+    presence, node, uplink, windows = (sections.get(name) for name in ("presence", "node", "uplink", "windows"))
+    if isinstance(presence, Presence) and presence.exit_dbm >= presence.enter_dbm:
+        enter, leave = presence.enter_dbm, presence.exit_dbm
+        wrong("presence", "exit_dbm", f"found {leave:g}, expected less than enter_dbm ({enter:g})")
+    if isinstance(windows, Windows) and abs(windows.seconds * 1_000 - round(windows.seconds * 1_000)) > 1e-6:
+        wrong("windows", "seconds", f"found {windows.seconds:g}, expected whole milliseconds")
+    if isinstance(node, Node):
+        try:
+            clock_from(node.clock)
+        except ValueError:
+            wrong("node", "clock", f"found {_shown(node.clock)}, expected START_US@REAL_USxSPEED")
+    if isinstance(uplink, Uplink):
+        for key in ("password_file", "ca_file", "cert_file", "key_file"):
+            path = getattr(uplink, key)
+            if path is not None and not (folder / path).is_file():
+                wrong("uplink", key, f"found {_shown(path)}, expected a file that exists")
+        for key, other in (("cert_file", "key_file"), ("key_file", "cert_file"), ("password_file", "username")):
+            if getattr(uplink, key) is not None and getattr(uplink, other) is None:
+                wrong("uplink", key, f"found it without {other}, expected both or neither")
+
+
+def _annotation(kind: Any) -> Any:
+    # A type as `get_type_hints` gives it: the Annotated part of `Annotated[…] | None`.
+    return next((part for part in get_args(kind) if get_origin(part) is Annotated), kind)
+
+
+def _expected(kind: Any) -> str:
+    annotated = kind if get_origin(kind) is Annotated else _annotation(kind)
+    return next(meta.description for meta in annotated.__metadata__ if isinstance(meta, Meta) and meta.description)
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    inner = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_args(inner) if get_origin(inner) is Literal else ()
+
+
+def _mean(found: str, known: Any) -> str:
+    near = get_close_matches(found, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(names)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"a table of {len(value)}" if isinstance(value, dict) else str(value)
+
+
+class _Lines:
+    """Where sections and settings stand in the text: tomllib forgets lines. The text is known to be valid TOML."""
+
+    _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+    _SETTING = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([A-Za-z0-9_-]+))\s*(?:\.\s*([A-Za-z0-9_-]+)\s*)?=""")
+
+    def __init__(self, text: str) -> None:
+        self._at: dict[tuple[str, str], int] = {}
+        section = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := self._HEADER.match(line):
+                section = header[1].split(".")[0].strip("\"' ")
+                self._at.setdefault((section, ""), number)
+            elif setting := self._SETTING.match(line):
+                key = setting[1] or setting[2] or setting[3]
+                if setting[4] and not section:  # `node.tenant = …`
+                    self._at.setdefault((key, ""), number)
+                    self._at.setdefault((key, setting[4]), number)
+                else:
+                    self._at.setdefault((section, key), number)
+
+    def section(self, section: str) -> int:
+        return self._at.get((section, ""), self._at.get(("", section), 1))
+
+    def setting(self, section: str, key: str) -> int:
+        return self._at.get((section, key), self.section(section))

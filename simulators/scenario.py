@@ -1,0 +1,355 @@
+"""A scenario file as one checked object: the store, its people, its radios and the demo's campaign."""
+
+import tomllib
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from contract.topics import NAME
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+KINDS = ("street", "entrance", "aisle", "shelf", "till", "fitting", "staff")
+
+
+class ScenarioError(ValueError):
+    """A scenario file that cannot be played: file, key, what was found and what is expected."""
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Store(_Struct, frozen=True):
+    """The store as the product knows it."""
+
+    store: str
+    name: str
+    tz: str
+    currency: str
+    opens: str
+    closes: str
+    floor: str
+    floor_name: str
+    width_m: float
+    depth_m: float
+    cell_m: float
+    tills: tuple[str, ...]
+
+
+class People(_Struct, frozen=True):
+    """Who comes, when, and with which radio. Shares are fractions."""
+
+    per_day: int
+    arrivals: tuple[tuple[str, float], ...]
+    member_share: float
+    phone_share: float
+    wearable_share: float
+    staff: int
+    member_pool: int
+    member_days_apart: int
+    tag_share: float
+    app_share: float
+    card_share: float
+    sensing_consent_share: float
+    push_consent_share: float
+    profiling_consent_share: float
+
+
+class Walk(_Struct, frozen=True):
+    """How people walk, stop and pay."""
+
+    speed_m_s: tuple[float, float]
+    stops_mean: float
+    stops_max: int
+    dwell_median_s: float
+    dwell_sigma: float
+    dwell_s: tuple[float, float]
+    till_s: float
+    till_line_s: float
+    till_queue_mean_s: float
+    staff_stay_s: tuple[float, float]
+
+
+class Campaign(_Struct, frozen=True):
+    """The demo's campaign and what people would do with its offer: the true lift is `lift_share`."""
+
+    campaign: str
+    name: str
+    zone: str
+    dwell_s: int
+    offer: str
+    offer_name: str
+    title: str
+    body: str
+    category: str
+    discount_bp: int
+    ttl_s: int
+    control_share: float
+    buys_share: float
+    lift_share: float
+    redeems_share: float
+    clicks_share: float
+
+
+class Radio(_Struct, frozen=True):
+    """The radio model's parameters; those of the shipped scenario follow Danis 2022 (12 stations, 20.7 x 17.6 m)."""
+
+    rssi_at_1m_dbm: float
+    rssi_at_1m_sd_db: float
+    exponent: float
+    exponent_sd: float
+    shadow_sd_db: float
+    shadow_length_m: float
+    body_loss_db: float
+    fading_sd_db: float
+    loss: float
+    loss_per_m: float
+    floor_dbm: float
+    carried_z_m: float
+    token_interval_ms: int
+    tag_tx_sd_db: float
+    phone_tx_sd_db: float
+
+
+class Zone(_Struct, frozen=True):
+    """A zone: its polygon and, where people stop, the rectangle they stand in and the waypoint they step from."""
+
+    zone: str
+    name: str
+    kind: str
+    polygon: tuple[tuple[float, float], ...]
+    categories: tuple[str, ...] = ()
+    stand: tuple[float, float, float, float] | None = None
+    faces: float = 0.0
+    access: str | None = None
+    weight: float = 0.0
+
+
+class Node(_Struct, frozen=True):
+    """A node's antenna."""
+
+    node: str
+    x_m: float
+    y_m: float
+    z_m: float
+    zone: str | None = None
+
+
+class Beacon(_Struct, frozen=True):
+    """An iBeacon of the store's own: fixed at a place, or on something that moves."""
+
+    uuid: str
+    major: int
+    minor: int
+    role: Literal["fixed", "asset"]
+    label: str
+    x_m: float | None = None
+    y_m: float | None = None
+
+
+class Waypoint(_Struct, frozen=True):
+    """A place one can walk through, and those one can walk to from it (both ways)."""
+
+    name: str
+    x_m: float
+    y_m: float
+    links: tuple[str, ...]
+
+
+class Category(_Struct, frozen=True):
+    """Articles of one kind: (sku, name, price in minor units); those in `weighed` are priced by the kilogram."""
+
+    category: str
+    buys_share: float
+    articles: tuple[tuple[str, str, int], ...]
+    weighed: tuple[str, ...] = ()
+
+
+class Scenario(_Struct, frozen=True):
+    """All of a scenario file."""
+
+    name: str
+    store: Store
+    people: People
+    walk: Walk
+    campaign: Campaign
+    radio: Radio
+    zones: tuple[Zone, ...]
+    nodes: tuple[Node, ...]
+    waypoints: tuple[Waypoint, ...]
+    categories: tuple[Category, ...]
+    beacons: tuple[Beacon, ...] = ()
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """The store's time zone."""
+        return ZoneInfo(self.store.tz)
+
+    def instant_us(self, day: date, clock: str) -> int:
+        """The instant of a local time `HH:MM` on a day, microseconds since 1970 UTC."""
+        return int(datetime.combine(day, time.fromisoformat(clock), self.tz).timestamp()) * 1_000_000
+
+    def date_of(self, at_us: int) -> date:
+        """The local date of an instant."""
+        return datetime.fromtimestamp(at_us / 1e6, self.tz).date()
+
+    def hours_us(self, day: date) -> tuple[int, int]:
+        """When the store opens and closes on a day."""
+        return self.instant_us(day, self.store.opens), self.instant_us(day, self.store.closes)
+
+    def zone(self, name: str) -> Zone:
+        """The zone of that name. Raises KeyError."""
+        for zone in self.zones:
+            if zone.zone == name:
+                return zone
+        raise KeyError(name)
+
+
+def load(name: str) -> Scenario:
+    """The scenario of a name (`corner-store`) or of a file's path. Raises ScenarioError."""
+    path = Path(name) if name.endswith(".toml") else SCENARIOS / f"{name}.toml"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.toml")))
+        raise ScenarioError(f"{path}: {error.strerror}; scenarios that come along: {known}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str = "scenario") -> Scenario:
+    """A scenario from TOML text. Raises ScenarioError, naming the key."""
+    try:
+        scenario = msgspec.convert(tomllib.loads(text), Scenario)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ScenarioError(f"{source}: {error}") from None
+    problems = _problems(scenario)
+    if problems:
+        raise ScenarioError("\n".join(f"{source}: {problem}" for problem in problems))
+    return scenario
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    zones: set[str]
+    waypoints: set[str]
+    categories: set[str]
+
+
+def _problems(scenario: Scenario) -> list[str]:
+    known = _Known(
+        {zone.zone for zone in scenario.zones},
+        {waypoint.name for waypoint in scenario.waypoints},
+        {category.category for category in scenario.categories},
+    )
+    return [
+        *_store_problems(scenario),
+        *_share_problems(scenario),
+        *(problem for zone in scenario.zones for problem in _zone_problems(scenario, zone, known)),
+        *(problem for waypoint in scenario.waypoints for problem in _waypoint_problems(scenario, waypoint, known)),
+        *_reference_problems(scenario, known),
+    ]
+
+
+def _store_problems(scenario: Scenario) -> list[str]:
+    store, problems = scenario.store, []
+    try:
+        ZoneInfo(store.tz)
+    except (ZoneInfoNotFoundError, ValueError):
+        problems.append(f"store.tz: {store.tz!r} is no time zone here, expected a name such as Europe/Berlin")
+    for key, clock in (
+        ("store.opens", store.opens),
+        ("store.closes", store.closes),
+        *((f"people.arrivals[{i}]", at) for i, (at, _) in enumerate(scenario.people.arrivals)),
+    ):
+        try:
+            time.fromisoformat(clock)
+        except ValueError:
+            problems.append(f"{key}: {clock!r} is no time of day, expected HH:MM")
+    if not problems:
+        if store.opens >= store.closes:
+            problems.append(f"store.closes: {store.closes} is not after store.opens {store.opens}")
+        clocks = [at for at, _ in scenario.people.arrivals]
+        if clocks != sorted(set(clocks)) or len(clocks) < 2:
+            problems.append("people.arrivals: expected at least two times of day, rising")
+        elif clocks[0] < store.opens or clocks[-1] > store.closes:
+            problems.append("people.arrivals: outside store.opens … store.closes")
+    names = [(f"store.store {store.store!r}", store.store)]
+    names += [(f"zones.zone {zone.zone!r}", zone.zone) for zone in scenario.zones]
+    names += [(f"nodes.node {node.node!r}", node.node) for node in scenario.nodes]
+    problems += [f"{key}: not a name (a-z, 0-9 and -)" for key, name in names if not NAME.fullmatch(name)]
+    return problems
+
+
+def _share_problems(scenario: Scenario) -> list[str]:
+    problems = []
+    for section, values in (("people", scenario.people), ("campaign", scenario.campaign)):
+        for key in values.__struct_fields__:
+            if key.endswith("_share") and not 0 <= getattr(values, key) <= 1:
+                problems.append(f"{section}.{key}: {getattr(values, key)}, expected a fraction from 0 to 1")
+    people = scenario.people
+    if people.member_share + people.phone_share + people.wearable_share > 1:
+        problems.append("people: member_share + phone_share + wearable_share is over 1")
+    if scenario.campaign.buys_share + scenario.campaign.lift_share > 1:
+        problems.append("campaign: buys_share + lift_share is over 1")
+    if people.member_days_apart < 1 or people.per_day * people.member_share * 1.5 > people.member_pool / max(
+        people.member_days_apart, 1
+    ):
+        problems.append("people.member_pool: too few members for so many a day, each only one day in member_days_apart")
+    return problems
+
+
+def _zone_problems(scenario: Scenario, zone: Zone, known: _Known) -> list[str]:
+    key, store, problems = f"zones.{zone.zone}", scenario.store, []
+    if zone.kind not in KINDS:
+        problems.append(f"{key}.kind: {zone.kind!r}, expected one of {', '.join(KINDS)}")
+    if len(zone.polygon) < 3:
+        problems.append(f"{key}.polygon: {len(zone.polygon)} corners, expected at least 3")
+    if any(not (0 <= x <= store.width_m and 0 <= y <= store.depth_m) for x, y in zone.polygon):
+        problems.append(f"{key}.polygon: a corner lies outside {store.width_m} x {store.depth_m} m")
+    if zone.weight and (zone.stand is None or zone.access is None):
+        problems.append(f"{key}: weight says that people stop here, then stand and access are needed")
+    if zone.access is not None and zone.access not in known.waypoints:
+        problems.append(f"{key}.access: {zone.access!r} is no waypoint")
+    problems += [f"{key}.categories: {c!r} is not in categories" for c in zone.categories if c not in known.categories]
+    return problems
+
+
+def _waypoint_problems(scenario: Scenario, waypoint: Waypoint, known: _Known) -> list[str]:
+    key, store = f"waypoints.{waypoint.name}", scenario.store
+    problems = [f"{key}.links: {link!r} is no waypoint" for link in waypoint.links if link not in known.waypoints]
+    if not (0 <= waypoint.x_m <= store.width_m and 0 <= waypoint.y_m <= store.depth_m):
+        problems.append(f"{key}: lies outside {store.width_m} x {store.depth_m} m")
+    return problems
+
+
+def _reference_problems(scenario: Scenario, known: _Known) -> list[str]:
+    problems = [
+        f"nodes.{node.node}.zone: {node.zone!r} is no zone"
+        for node in scenario.nodes
+        if node.zone is not None and node.zone not in known.zones
+    ]
+    if scenario.campaign.zone not in known.zones:
+        problems.append(f"campaign.zone: {scenario.campaign.zone!r} is no zone")
+    if scenario.campaign.category not in known.categories:
+        problems.append(f"campaign.category: {scenario.campaign.category!r} is not in categories")
+    if not {"door", "till"} <= known.waypoints:
+        problems.append("waypoints: `door` and `till` are needed")
+    if not any(zone.weight for zone in scenario.zones):
+        problems.append("zones: none has a weight, so nobody would stop anywhere")
+    if not any(zone.kind == "till" and zone.stand and zone.access for zone in scenario.zones):
+        problems.append("zones: a zone of kind till with stand and access is needed")
+    problems += [
+        f"beacons.{beacon.label}: a fixed beacon needs x_m and y_m"
+        for beacon in scenario.beacons
+        if beacon.role == "fixed" and (beacon.x_m is None or beacon.y_m is None)
+    ]
+    return problems
+
+
+def days_back(last: date, n: int) -> list[date]:
+    """The n days before `last`, oldest first."""
+    return [last - timedelta(days=back) for back in range(n, 0, -1)]

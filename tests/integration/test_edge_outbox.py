@@ -1,0 +1,212 @@
+"""The outbox on a real file: what was committed survives everything, what is given up is counted."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contract.topics import Stream
+from edge.outbox import Outbox
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def put(box: Outbox, stream: Stream = "sightings", size: int = 20, events: int = 3) -> int:
+    return box.put(stream, 1_000, events, lambda epoch, seq: f"{epoch}/{seq}".encode() + b"." * size)
+
+
+@pytest.fixture
+def box(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.db")
+    yield outbox
+    outbox.close()
+
+
+def test_batches_are_numbered_from_one_and_come_back_as_they_were_put(box):
+    assert [put(box) for _ in range(3)] == [1, 2, 3]
+    assert box.pending(0, 10) == [], "nothing may be sent before it is committed"
+    assert [stored.seq for stored in box.flush()] == [1, 2, 3]
+    assert [stored.seq for stored in box.pending(1, 1)] == [2]
+    assert box.pending(0, 10)[0].payload.startswith(f"{box.epoch}/1".encode())
+    assert (box.events_accepted, box.batches_accepted, box.oldest_us) == (9, 3, 1_000)
+
+
+def test_the_hundredth_batch_commits_them_all(box):
+    for _ in range(100):
+        put(box)
+    assert len(box.pending(0, 200)) == 100
+    assert box.waiting == 0
+
+
+def test_a_reopened_outbox_goes_on_where_it_was(tmp_path):
+    first = Outbox(tmp_path / "outbox.db")
+    for _ in range(5):
+        put(first)
+    first.flush()
+    first.delete([(1, 5)])
+    epoch = first.epoch
+    first.close()
+    again = Outbox(tmp_path / "outbox.db")
+    assert (again.epoch, again.rows(), again.events_accepted) == (epoch, 0, 15)
+    assert put(again) == 6, "a number is never used twice, even when all its fellows are gone"
+    again.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(-2, 40), st.integers(-2, 40)), max_size=6))
+def test_delete_takes_exactly_the_named_ranges(tmp_path_factory, ranges):
+    box = Outbox(tmp_path_factory.mktemp("ranges") / "outbox.db", synchronous="off")
+    for _ in range(30):
+        put(box)
+    box.flush()
+    named = {seq for first, last in ranges for seq in range(first, last + 1)}
+    left = [seq for seq in range(1, 31) if seq not in named]
+    assert box.delete(ranges) == 30 - len(left)
+    assert [stored.seq for stored in box.pending(0, 100)] == left
+    box.close()
+
+
+def test_what_the_cloud_refuses_is_counted(box):
+    for _ in range(4):
+        put(box)
+    box.flush()
+    assert box.delete([(2, 3)], rejected=True) == 2
+    assert box.rejected == (2, 6)
+
+
+def test_a_full_outbox_gives_up_the_oldest_of_the_least_valuable_and_counts_them(tmp_path):
+    box = Outbox(tmp_path / "outbox.db", max_mb=1)
+    presence = [put(box, "presence", 100) for _ in range(20)]
+    crowd = [put(box, "crowd", 100) for _ in range(20)]
+    sightings = [put(box, "sightings", 10_000) for _ in range(500)]
+    box.flush()
+    kept = [stored.seq for stored in box.pending(0, 1_000)]
+    assert set(presence + crowd) <= set(kept)
+    windows = [seq for seq in kept if seq in set(sightings)]
+    assert windows == sightings[-len(windows) :], "the newest are kept, without a gap"
+    assert 40 < len(windows) < 500
+    assert box.dropped == (500 - len(windows), 3 * (500 - len(windows)))
+    assert box.events_accepted == 3 * 540
+    assert (tmp_path / "outbox.db").stat().st_size <= 1024 * 1024
+    last = put(box, "presence", 10)
+    box.flush()
+    assert box.get(last) is not None
+    box.close()
+
+
+def test_when_only_the_valuable_are_left_the_oldest_of_them_go(tmp_path):
+    box = Outbox(tmp_path / "outbox.db", max_mb=1)
+    seqs = [put(box, "presence", 10_000) for _ in range(300)]
+    box.flush()
+    kept = [stored.seq for stored in box.pending(0, 1_000)]
+    assert kept == seqs[-len(kept) :]
+    assert box.dropped[0] == 300 - len(kept) > 0
+    box.close()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from edge.outbox import Outbox
+box = Outbox(Path(sys.argv[1]))
+while True:
+    for _ in range(7):
+        box.put("sightings", 1, 2, lambda epoch, seq: f"{epoch}/{seq}".encode())
+    print(box.flush()[-1].seq, flush=True)
+"""
+
+
+def test_what_was_committed_survives_kill_9(tmp_path):
+    promised, epochs = 0, set()
+    for kills in range(1, 4):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(tmp_path / "outbox.db")],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        for _ in range(40 * kills):
+            promised = int(child.stdout.readline())
+        os.kill(child.pid, signal.SIGKILL)
+        promised = max([promised, *(int(line) for line in child.stdout if line.strip())])
+        child.stdout.close()
+        child.wait()
+        box = Outbox(tmp_path / "outbox.db")
+        seqs = [stored.seq for stored in box.pending(0, 100_000)]
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert promised <= len(seqs) <= promised + 7
+        assert box.events_accepted == 2 * len(seqs)
+        assert all(s.payload == f"{box.epoch}/{s.seq}".encode() for s in box.pending(0, 100_000))
+        epochs.add(box.epoch)
+        box.close()
+    assert len(epochs) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [b"this is no database, however hard you look at it" * 100, b"SQLite format 3\0" + b"\7" * 9_000]
+)
+def test_a_corrupt_file_is_moved_aside_loudly_and_a_new_epoch_begins(tmp_path, caplog, damage):
+    path = tmp_path / "outbox.db"
+    box = Outbox(path)
+    put(box)
+    epoch = box.epoch
+    box.close()
+    path.write_bytes(damage)
+    box = Outbox(path)
+    assert box.epoch != epoch
+    assert put(box) == 1
+    assert len(box.flush()) == 1
+    box.close()
+    (aside,) = tmp_path.glob("outbox.db.corrupt-*")
+    assert aside.read_bytes() == damage
+    assert "is corrupt" in caplog.text
+
+
+def test_a_disk_that_takes_nothing_keeps_batches_in_memory_and_says_so_once(tmp_path, caplog):
+    box = Outbox(tmp_path / "outbox.db")
+    box._db.execute("pragma query_only = on")  # every write fails as on a read-only disk
+    for _ in range(3):
+        put(box)
+    assert box.flush() == box.flush() == []
+    assert box.rows() == box.waiting == 3
+    assert caplog.text.count("takes no batches") == 1
+    box._db.execute("pragma query_only = off")
+    assert [stored.seq for stored in box.flush()] == [1, 2, 3]
+    assert "takes batches again" in caplog.text
+    box.close()
+
+
+def test_memory_is_bounded_while_the_disk_takes_nothing_and_losses_are_counted(tmp_path):
+    box = Outbox(tmp_path / "outbox.db")
+    box._db.execute("pragma query_only = on")
+    first = put(box, "presence")
+    for _ in range(2_499):
+        put(box)
+    box.flush()
+    assert box.waiting == 2_000
+    assert box.dropped == (500, 1_500)
+    box._db.execute("pragma query_only = off")
+    box.flush()
+    assert box.get(first) is not None
+    assert box.dropped == (500, 1_500)
+    assert box.events_accepted == 7_500, "accepted minus dropped is what the cloud will get"
+    box.close()
+
+
+def test_many_threads_put_and_none_gets_the_number_of_another(box):
+    seqs: list[int] = []
+    threads = [threading.Thread(target=lambda: seqs.extend(put(box) for _ in range(200))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        box.flush()
+    box.flush()
+    assert sorted(seqs) == [stored.seq for stored in box.pending(0, 1_000)] == list(range(1, 801))

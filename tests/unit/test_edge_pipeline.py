@@ -1,0 +1,157 @@
+"""The pipeline: adverts in, batches out, the same ones at any speed and however often it is ticked."""
+
+import random
+
+import pytest
+
+from contract.clock import SimulatedClock
+from contract.codec import column_values, decode
+from contract.messages import SIGHTING_COLUMNS, Batch, Crowd, Presence, Sightings
+from edge.config import parse_config
+from edge.frames.advert import Advert
+from edge.frames.eddystone import EDDYSTONE
+from edge.frames.ibeacon import APPLE
+from edge.outbox import Outbox
+from edge.pipeline import Pipeline
+
+S = 1_000_000
+T0 = 1_790_000_000 * S
+CONFIG = b"""
+[node]
+tenant = "acme"
+store = "main"
+node = "door-1"
+zone = "entrance"
+[uplink]
+host = "localhost"
+"""
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    box = Outbox(tmp_path / "outbox.db")
+    yield box
+    box.close()
+
+
+def pipeline(outbox: Outbox, config: bytes = CONFIG) -> Pipeline:
+    return Pipeline(parse_config(config), outbox, SimulatedClock(T0, 0), boot="boot", draw=lambda n: b"k" * n)
+
+
+def token(number: int, rssi: int = -60) -> Advert:
+    service = {EDDYSTONE: b"\x30\xeb" + number.to_bytes(8, "big")}
+    return Advert(b"\xc0\0\0\0\0\x01", True, rssi, {}, service)
+
+
+def phone(number: int, rssi: int = -80) -> Advert:
+    return Advert(number.to_bytes(6, "big"), True, rssi, {APPLE: bytes.fromhex("10055b1c0a0b0c")}, {})
+
+
+def told(outbox: Outbox) -> list[Batch]:
+    outbox.flush()
+    return [decode(stored.payload) for stored in outbox.pending(0, 10_000)]
+
+
+def column(batch: Sightings, name: str) -> list[int]:
+    at = [c.name for c in SIGHTING_COLUMNS].index(name)
+    return column_values(SIGHTING_COLUMNS[at], batch.columns[at])
+
+
+def test_a_window_is_one_batch_whose_t0_is_its_end_and_silence_follows_once(outbox):
+    node = pipeline(outbox)
+    for millisecond in (100, 300, 900):
+        node.hear(token(7), T0 + millisecond * 1_000)
+    node.tick(T0 + 60 * S)
+    full, silent = (batch for batch in told(outbox) if isinstance(batch, Sightings))
+    assert (full.header.t0, full.header.n, full.header.seq) == (T0 + S, 1, 1)
+    assert (column(full, "subject"), column(full, "count"), column(full, "dt"), column(full, "radio")) == (
+        [7],
+        [3],
+        [0],
+        [0],
+    )
+    assert (silent.header.t0, silent.header.n) == (T0 + 2 * S, 0)
+
+
+def a_morning() -> list[tuple[int, Advert]]:
+    """200 s of six members coming and going among twenty phones."""
+    rng = random.Random(5)
+    heard = [(T0 + rng.randrange(600 * S), phone(rng.randrange(20))) for _ in range(800)]
+    for member in range(1, 7):
+        begin = T0 + rng.randrange(100 * S)
+        heard += [(begin + i * 200_000, token(member, rng.randrange(-80, -50) + min(i, 10))) for i in range(300)]
+    return sorted(heard, key=lambda pair: pair[0])
+
+
+@pytest.mark.parametrize("every_us", [10_000, 333_333, 5 * S, 10**12])
+def test_the_same_adverts_give_the_same_batches_however_often_it_is_ticked(tmp_path, every_us):
+    def run(name: str, tick_us: int) -> list[tuple[str, int, bytes]]:
+        box = Outbox(tmp_path / name)
+        node = pipeline(box)
+        ticked = T0
+        for at_us, advert in a_morning():
+            while ticked + tick_us < at_us:
+                ticked += tick_us
+                node.tick(ticked)
+            node.hear(advert, at_us)
+        node.finish(T0 + 700 * S)
+        box.flush()
+        result = [(b.stream, b.at_us, b.payload.replace(box.epoch.encode(), b"")) for b in box.pending(0, 10_000)]
+        box.close()
+        return result
+
+    assert run("ticked.db", every_us) == run("plain.db", 10**12)
+    assert {stream for stream, _, _ in run("streams.db", 10**12)} == {"sightings", "presence", "crowd"}
+
+
+def test_no_sighting_is_lost_between_the_air_and_the_outbox(outbox):
+    node = pipeline(outbox)
+    morning = a_morning()
+    for at_us, advert in morning:
+        node.hear(advert, at_us)
+    node.finish(T0 + 700 * S)
+    counts = sum(sum(column(b, "count")) for b in told(outbox) if isinstance(b, Sightings))
+    assert counts == sum(EDDYSTONE in advert.service for _, advert in morning)
+
+
+def test_strangers_are_a_crowd_and_nothing_else(outbox):
+    node = pipeline(outbox)
+    for number in range(6):
+        node.hear(phone(number), T0 + number)
+    node.finish(T0 + 600 * S)
+    (crowd,) = told(outbox)
+    assert isinstance(crowd, Crowd)
+    assert (crowd.rows[0].radios, crowd.rows[0].strong, crowd.rows[0].span_s) == (6, 0, 300)
+
+
+def test_somebody_who_stays_is_present_and_a_node_without_a_zone_says_nothing_of_it(tmp_path):
+    rows = {}
+    for name, config in (("zone", CONFIG), ("none", CONFIG.replace(b'zone = "entrance"', b""))):
+        box = Outbox(tmp_path / name)
+        node = pipeline(box, config)
+        for i in range(50):
+            node.hear(token(7, -55), T0 + i * 200_000)
+        node.finish(T0 + 60 * S)
+        rows[name] = [row for batch in told(box) if isinstance(batch, Presence) for row in batch.rows]
+        box.close()
+    assert [(row.state, row.zone, row.subject) for row in rows["zone"]] == [
+        ("enter", "entrance", f"{7:016x}"),
+        ("exit", "entrance", f"{7:016x}"),
+    ]
+    assert rows["none"] == []
+
+
+def test_a_clock_set_right_after_boot_loses_nothing(outbox):
+    node = pipeline(outbox)
+    node.hear(token(1), 5 * S)
+    node.hear(token(2), T0)
+    node.hear(token(3), T0 - 3600 * S)
+    node.finish(T0)
+    batches = [b for b in told(outbox) if isinstance(b, Sightings) and b.header.n]
+    assert sorted(subject for batch in batches for subject in column(batch, "subject")) == [1, 2, 3]
+    ends = {
+        s: b.header.t0 + dt * 1_000
+        for b in batches
+        for s, dt in zip(column(b, "subject"), column(b, "dt"), strict=True)
+    }
+    assert ends == {1: 6 * S, 2: T0 + S, 3: T0 - 3599 * S}

@@ -1,0 +1,69 @@
+"""Scenario files: the shipped one holds together, a wrong one says which key and why."""
+
+import re
+
+import pytest
+
+from simulators import scenario as scenarios
+from simulators.paths import Ways
+from simulators.setup import members_document, store_document
+
+TEXT = (scenarios.SCENARIOS / "corner-store.toml").read_text()
+
+
+def test_the_corner_store_has_six_nodes_and_at_least_three_at_a_zone_of_their_own():
+    scenario = scenarios.load("corner-store")
+    assert len(scenario.nodes) == 6
+    assert sum(node.zone is not None for node in scenario.nodes) >= 3
+    assert 10 <= len(scenario.zones) <= 12
+
+
+def test_every_place_can_be_walked_to_from_the_door():
+    scenario = scenarios.load("corner-store")
+    ways = Ways(scenario)
+    for zone in scenario.zones:
+        if zone.access is not None:
+            assert ways.between("door", zone.access)[-1] == ways.at(zone.access)
+
+
+@pytest.mark.parametrize(
+    ("found", "instead", "told"),
+    [
+        ('tz = "Europe/Berlin"', 'tz = "Europe/Atlantis"', "store.tz: 'Europe/Atlantis'"),
+        ('opens = "09:00"', 'opens = "9 o\'clock"', "store.opens"),
+        ('closes = "21:00"', 'closes = "08:00"', "store.closes: 08:00 is not after"),
+        ("member_share = 0.55", "member_share = 1.55", "people.member_share: 1.55"),
+        ("member_pool = 3000", "member_pool = 300", "people.member_pool"),
+        ("lift_share = 0.20", "lift_share = 0.90", "campaign: buys_share + lift_share"),
+        ('zone = "coffee"\ndwell_s', 'zone = "tea"\ndwell_s', "campaign.zone: 'tea' is no zone"),
+        ('category = "coffee"\ndiscount', 'category = "tea"\ndiscount', "campaign.category: 'tea'"),
+        ('categories = ["wine"]', 'categories = ["beer"]', "zones.wine.categories: 'beer'"),
+        ('access = "east-mid"', 'access = "roof"', "zones.coffee.access: 'roof' is no waypoint"),
+        ("[24.0, 12.6]", "[25.0, 12.6]", "zones.coffee.polygon: a corner lies outside"),
+        ('zone = "cosmetics"\n\n', 'zone = "nowhere"\n\n', "nodes.cosmetics.zone: 'nowhere'"),
+        ('links = ["west-mid"]', 'links = ["moon"]', "waypoints.west-low.links: 'moon'"),
+        ("per_day = 350", 'per_day = "many"', "per_day"),
+        ("per_day = 350", "per_day = 350\nper_night = 3", "per_night"),
+        ("[people]", "[people", "TOML|Expected"),
+    ],
+)
+def test_a_wrong_scenario_names_the_key(found, instead, told):
+    assert found in TEXT
+    with pytest.raises(scenarios.ScenarioError, match=told if "|" in told else re.escape(told)):
+        scenarios.parse(TEXT.replace(found, instead, 1))
+
+
+def test_an_unknown_scenario_names_those_that_come_along():
+    with pytest.raises(scenarios.ScenarioError, match="corner-store"):
+        scenarios.load("moon-base")
+
+
+def test_the_documents_hold_what_the_product_asks_for():
+    scenario = scenarios.load("corner-store")
+    store = store_document(scenario)
+    assert store["demo"] is True
+    assert {node["node"] for node in store["nodes"]} == {node.node for node in scenario.nodes}
+    members = members_document(scenario, 1)["members"]
+    assert len({member["card"] for member in members}) == len(members) == 3003
+    assert 0.9 < sum(member["consents"]["in_store_sensing"] for member in members) / len(members) < 0.96
+    assert sum(member.get("staff", False) for member in members) == 3
