@@ -1,4 +1,4 @@
-"""Who may call what: every route names its roles, every transaction is bound to the caller's tenant, the rest is denied."""
+"""Who may call what: every route names its roles, every transaction is bound to a tenant, the rest is denied."""
 
 import hashlib
 import secrets

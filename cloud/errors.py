@@ -1,4 +1,4 @@
-"""Everything the cloud may refuse, as one small tree; the docstring is the message's title, one handler answers HTTP."""
+"""Everything the cloud may refuse, as one small tree; a docstring is the message's title, one handler answers HTTP."""
 
 from dataclasses import dataclass
 

@@ -37,6 +37,10 @@ def properties(content_type: str, **user: str) -> Properties:
     return made
 
 
+def _nothing(*_: object) -> None:
+    """What happens while nobody listens."""
+
+
 class Broker:
     """A client that is always either connected or trying. Callbacks run on paho's thread and must return at once."""
 
@@ -53,8 +57,8 @@ class Broker:
         self.connected = False
         self.connects = 0
         """Sessions begun since start; one less is the number of reconnects."""
-        self.on_connected: Callable[[], None] = lambda: None
-        self.on_message: Callable[[str, bytes], None] = lambda topic, payload: None
+        self.on_connected: Callable[[], None] = _nothing
+        self.on_message: Callable[[str, bytes], None] = _nothing
         self._client = self._make_client(folder)
 
     @property
@@ -83,6 +87,10 @@ class Broker:
         ender = threading.Thread(target=self._client.loop_stop, daemon=True)
         ender.start()
         ender.join(patience_s)
+        # paho closes its inner sockets only when it is collected: let go of it, it must not hold us either.
+        client = self._client
+        client.on_connect = client.on_connect_fail = client.on_disconnect = client.on_message = None
+        self.on_connected, self.on_message = _nothing, _nothing
 
     def publish(
         self, topic: str, payload: bytes, qos: int, properties: Properties | None = None

@@ -62,7 +62,7 @@ async def run(config: NodeConfig, folder: Path) -> None:
 
     feed_s = watchdog_s()
     fed = time.monotonic()
-    while not stop.is_set():
+    while not stop.is_set() and uplink.alive:
         pipeline.tick(clock.now_us())
         if feed_s is not None and time.monotonic() - fed >= feed_s:
             fed = time.monotonic()
@@ -73,9 +73,12 @@ async def run(config: NodeConfig, folder: Path) -> None:
     scan.cancel()
     (failure,) = await asyncio.gather(scan, return_exceptions=True)
     pipeline.finish(clock.now_us())
+    crashed = not uplink.alive
     await asyncio.to_thread(uplink.stop)
     left = outbox.rows()
     outbox.close()
     log.info("node %s ended, %d batches kept for next time", config.address, left)
     if isinstance(failure, Exception):
         raise failure
+    if crashed:
+        raise OSError("the uplink stopped working, see above")

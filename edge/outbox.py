@@ -10,12 +10,12 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.topics import Stream
+from edge.outbox_file import PAGE, open_or_replace
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +23,12 @@ GROUP = 100
 """Batches that may wait for a commit; the one that puts one more commits them itself."""
 _WAITING_MOST = 2_000
 """Batches kept in memory while the disk takes nothing; then the least valuable are given up and counted."""
-_PAGE = 4_096
 _DROP_SHARE = 32
 """A full outbox gives up 1/32 of its batches at a time: few enough to keep, enough not to do it at every commit."""
 
 CLASS: dict[str, int] = {"presence": 0, "crowd": 1, "sightings": 2}
 """Who is given up last (0) and first (2) when the outbox is full: a visit hangs on presence, one window on little."""
 
-_SCHEMA = """
-create table if not exists meta (key text primary key, value) without rowid;
-create table if not exists batch (
-    seq integer primary key, class integer not null, stream text not null,
-    at_us integer not null, events integer not null, payload blob not null);
-create index if not exists batch_class on batch (class, seq);
-"""
 _COLUMNS = "seq, stream, at_us, events, payload"
 _COUNTS = ("last_seq", "events_accepted", "batches_dropped", "events_dropped", "batches_rejected", "events_rejected")
 
@@ -65,11 +57,9 @@ class Outbox:
         self.changed = threading.Event()
         """Set by every put; the uplink waits for it."""
         self._lost_waiting = [0, 0]  # batches, events: dropped before they reached the disk, not yet written down
-        self._max_pages = max(64, int(max_mb * 1024 * 1024) // _PAGE)
-        self._synchronous = synchronous
         self._broken: str | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = self._open_or_replace()
+        self._db = open_or_replace(path, max(64, int(max_mb * 1024 * 1024) // PAGE), synchronous)
         self.epoch: str = self._epoch()
         self._counts = {key: int(self._meta(key) or 0) for key in _COUNTS}
         self._last_seq = self._counts["last_seq"]
@@ -193,43 +183,6 @@ class Outbox:
             self._db.close()
 
     # -- inside: the file
-
-    def _open_or_replace(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # locked, no permission, no room: nothing is wrong with the file itself
-            aside = self._move_aside()
-            log.error("outbox %s is corrupt (%s): moved to %s, beginning a new epoch, empty", self.path, error, aside)
-            return self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
-        try:
-            db.execute(f"pragma page_size = {_PAGE}")
-            db.execute("pragma journal_mode = wal")
-            db.execute(f"pragma synchronous = {self._synchronous}")
-            db.execute(f"pragma max_page_count = {self._max_pages}")
-            db.execute("pragma wal_autocheckpoint = 200")
-            db.execute("pragma journal_size_limit = 1048576")
-            db.execute("pragma cache_size = -1024")  # KiB: memory matters more here than a warm cache
-            (state,) = db.execute("pragma quick_check(1)").fetchone()
-            if state != "ok":
-                raise sqlite3.DatabaseError(state)
-            db.executescript(_SCHEMA)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _move_aside(self) -> Path:
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns() // 1_000_000_000}")
-        self.path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        return aside
 
     def _epoch(self) -> str:
         known = self._meta("epoch")

@@ -38,7 +38,7 @@ class Transition:
 class _Track:
     """What is known of one subject."""
 
-    __slots__ = ("above_us", "below_us", "heard_us", "history", "inside", "kind", "left_us", "mean")
+    __slots__ = ("above_us", "below_us", "heard_us", "history", "inside", "kind", "left_us", "mean", "turned_us")
 
     def __init__(self, kind: int, at_us: int, rssi: int) -> None:
         self.kind = kind
@@ -48,6 +48,7 @@ class _Track:
         self.above_us: int | None = None
         self.below_us: int | None = None
         self.left_us: int | None = None
+        self.turned_us = at_us  # the last crossing told: the next one cannot lie before it
         self.inside = False
 
 
@@ -112,7 +113,8 @@ class Presence:
             track.above_us = track.heard_us
         if track.heard_us - track.above_us < self._enter_us:
             return None
-        since = self._crossed(track, track.above_us, rising=True)
+        since = max(self._crossed(track, track.above_us, rising=True), track.turned_us)
+        track.turned_us = since
         track.inside, track.below_us, track.left_us = True, None, None
         return Transition(subject, track.kind, "enter", track.heard_us, since, self._confidence(track))
 
@@ -128,7 +130,7 @@ class Presence:
             track.below_us = track.heard_us
         if track.heard_us - track.below_us < self._enter_us:
             return None
-        since = self._left(track)
+        since = track.turned_us = self._left(track)
         track.inside, track.above_us = False, None
         return Transition(subject, track.kind, "exit", track.heard_us, since, 0.9)
 
@@ -142,8 +144,8 @@ class Presence:
         if track.left_us is None:
             return track.heard_us
         if track.left_us < track.history[0][0]:  # it lingered between the levels for long
-            return track.left_us
-        return self._crossed(track, track.left_us, rising=False)
+            return max(track.left_us, track.turned_us)
+        return max(self._crossed(track, track.left_us, rising=False), track.turned_us)
 
     def _confidence(self, track: _Track) -> float:
         """How likely the true level lies above the threshold, the noise left in the running mean being normal."""

@@ -95,6 +95,11 @@ class Uplink:
         self._broker.start()
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the courier works; if it died, the process should end and be started again."""
+        return self._thread.is_alive()
+
     def stop(self, patience_s: float = 1.0) -> None:
         """Commits and sends what there is, says goodbye, and ends. What the cloud has not acknowledged stays."""
         self._stopping = True
@@ -145,9 +150,12 @@ class Uplink:
         try:
             self._settle_acks()
             self._outbox.flush()
+            self._take_live()
+            self._send_all(now)
         except sqlite3.Error as error:
             log.warning("outbox: %s; trying again", error)
-        self._take_live()
+
+    def _send_all(self, now: float) -> None:
         if not self._broker.connected:
             return
         if self._reconnected:
@@ -164,18 +172,19 @@ class Uplink:
             self._broker.publish(self._address.up("health"), encode_small(self._heartbeat()), qos=0)
 
     def _settle_acks(self) -> None:
-        while self._acks:
-            ack = self._acks[0]
-            spans = [(first, last) for first, last in ack.stored if first <= last]
-            refused = [(rejection.seq, rejection.seq) for rejection in ack.rejected]
-            if spans:
-                self._outbox.delete(spans)
-            if refused:
-                self._outbox.delete(refused, rejected=True)
-                for rejection in ack.rejected:
-                    log.error("the cloud refuses batch %d for ever: %s", rejection.seq, rejection.reason)
-            for seq in [s for s in self._flights if any(a <= s <= b for a, b in (*spans, *refused))]:
-                del self._flights[seq]
+        acks = list(self._acks)
+        stored = [span for ack in acks for span in ack.stored if span[0] <= span[1]]
+        rejections = [rejection for ack in acks for rejection in ack.rejected]
+        refused = [(rejection.seq, rejection.seq) for rejection in rejections]
+        if stored:
+            self._outbox.delete(stored)
+        if refused:
+            self._outbox.delete(refused, rejected=True)
+        for rejection in rejections:
+            log.error("the cloud refuses batch %d for ever: %s", rejection.seq, rejection.reason)
+        for seq in [s for s in self._flights if any(first <= s <= last for first, last in (*stored, *refused))]:
+            del self._flights[seq]
+        for _ in acks:  # only now: had the disk failed, they would be settled the next time
             self._acks.popleft()
 
     def _take_live(self) -> None:

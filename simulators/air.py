@@ -58,9 +58,9 @@ class Air:
         """The nodes that have a scanner connected now."""
         return {node for node, scanners in self._scanners.items() if scanners}
 
-    async def wait_for_all(self) -> None:
-        """Returns once every node has a scanner connected."""
-        while len(self.heard_by()) < len(self._scanners):
+    async def wait_until_heard_by(self, nodes: set[str]) -> None:
+        """Returns once exactly these nodes have a scanner connected."""
+        while self.heard_by() != nodes:
             self._changed.clear()
             await self._changed.wait()
 

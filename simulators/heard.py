@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.identity import TOKEN_SLOT_US, SubjectKind
+from contract.messages import SIGHTING_COLUMNS
 from simulators.devices import JITTER_US, NOBODY, Devices
 from simulators.radio import RadioModel
 from simulators.world import Day
@@ -37,7 +38,7 @@ class Windows:
             t0_us = int(self.end_us[end - 1])
             yield t0_us, self._columns(slice(start, end), t0_us)
             start = end
-        yield end_us, (b"",) * 7
+        yield end_us, (b"",) * len(SIGHTING_COLUMNS)
 
     def _columns(self, rows: slice, t0_us: int) -> tuple[bytes, ...]:
         return (

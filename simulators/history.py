@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from contract.codec import encode
-from contract.messages import Header, Sightings
+from contract.messages import SIGHTING_COLUMNS, Header, Sightings
 from edge.broker import Broker
 from edge.config import NodeConfig, read_config
 from edge.health import Heartbeat
@@ -40,7 +40,9 @@ from simulators.world import STAFF_BEFORE_US, Day, World, card
 logger = logging.getLogger(__name__)
 
 WINDOW_US = 5_000_000
-POLL_S = 0.02
+POLL_S = 0.03
+STALLED_S = 90.0
+"""The product is given up when it gets nowhere for so long."""
 AT_ONCE = 12
 """Phones that ask at the same time."""
 AFTER_CLOSING_US = 45 * 60 * 1_000_000
@@ -86,6 +88,12 @@ class HistoryNode:
         self.events = 0
         self.batches = 0
 
+    def announce(self, at_us: int) -> None:
+        """Says that nothing was heard until an instant."""
+        nothing = (b"",) * len(SIGHTING_COLUMNS)
+        self.outbox.put("sightings", at_us, 0, partial(self._encode, at_us, 0, nothing))
+        self.batches += 1
+
     def publish(self, windows: Windows, end_us: int) -> None:
         """Puts a step's windows into the outbox, and that nothing more comes before its end."""
         for t0_us, columns in windows.batches(end_us):
@@ -114,6 +122,22 @@ class HistoryNode:
             n=n,
         )
         return encode(Sightings(header, columns))
+
+
+class Patience:
+    """Watches a number that ought to fall."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = -1
+        self._since = time.monotonic()
+
+    def see(self, left: int) -> None:
+        """Raises RunError if the number has been the same for too long."""
+        if left != self._last:
+            self._last, self._since = left, time.monotonic()
+        elif time.monotonic() - self._since > STALLED_S:
+            raise RunError(f"history stands still: {left} {self._what}, for {STALLED_S:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +197,7 @@ class History:
         self._radio = RadioModel(world.scenario, world.seed)
         self._clock = SteppedClock(0)
         self._shown: dict[int, Shown] = {}
-        self._seen: set[str] = set()
+        self._seen: set[int] = set()
         self.till = Till(client, files.run.till_key, lambda _receipt: None)
         self.nodes: dict[str, HistoryNode] = {}
         self.shown = 0
@@ -196,6 +220,9 @@ class History:
     async def play(self, plan: list[Step], progress: Callable[[Step, float], None]) -> None:
         """All steps in order; `progress` hears of each, with the share done."""
         day: Day | None = None
+        for node in self.nodes.values():  # all must be known before the first of them tells of a whole step
+            node.announce(plan[0].from_us)
+        await asyncio.to_thread(self._wait_for_acks)
         for number, step in enumerate(plan, 1):
             if day is None or day.date != step.day:
                 day = await asyncio.to_thread(self._begin, step.day, plan[-1].to_us)
@@ -227,20 +254,25 @@ class History:
         return day
 
     def _wait_for_acks(self) -> None:
-        """Returns once every outbox is empty: the product's database has it all."""
-        while any(node.outbox.rows() for node in self.nodes.values()):
+        """Returns once every outbox is empty: the product's database has it all. Raises RunError if that stalls."""
+        patience = Patience("batches that the product does not acknowledge")
+        while left := sum(node.outbox.rows() for node in self.nodes.values()):
+            patience.see(left)
             time.sleep(POLL_S)
 
     async def _settled(self) -> None:
-        """Returns once the product has located and decided all that it has stored."""
+        """Returns once the product has located and decided all that it has stored. Raises RunError if that stalls."""
+        patience = Patience("things that the product does not get done (GET /v1/progress/queue)")
         while True:
             try:
-                answer = (await self._staff.get("/v1/progress")).raise_for_status()
+                answer = (await self._staff.get("/v1/progress/queue")).raise_for_status()
             except httpx.TransportError as error:
                 logger.info("progress: %r, will ask again", error, extra={"action": "progress_retry"})
             else:
-                if answer.json()["queue"] == 0:
+                left = int(answer.json()["queue"])
+                if left == 0:
                     return
+                patience.see(left)
             await asyncio.sleep(POLL_S)
 
     async def _show(self, day: Day, step: Step) -> None:
@@ -265,7 +297,8 @@ class History:
             for offer in offers:
                 delay = np.random.default_rng([self._world.seed, index, offer.sent_us // 1_000_000])
                 at_us = max(offer.sent_us, person.enters_us) + int(delay.integers(*SHOWN_AFTER_US))
-                if offer.state != "sent" or offer.push_id in self._seen or at_us >= step.to_us:
+                # Expired by the product's clock, which stands at the end of history, is not expired at that time.
+                if offer.state not in ("sent", "expired") or offer.push_id in self._seen or at_us >= step.to_us:
                     continue
                 if at_us < min(offer.expires_us, person.leaves_us):
                     self._seen.add(offer.push_id)

@@ -105,7 +105,9 @@ class LiveStore:
         self._days = -1
         self._shown: dict[tuple[int, int], Shown] = {}
         self.till = Till(client, files.run.till_key, self._receipt_stored)
+        self._heard = False
         self.from_us = clock.now_us()
+        """Since when latencies count: the first moment at which every node listens."""
         self.people: set[tuple[int, int]] = set()
         self.members: set[tuple[int, int]] = set()
         self.triggers: list[Trigger] = []
@@ -122,6 +124,8 @@ class LiveStore:
                 day = self._begin(self._scenario.date_of(now_us), now_us)
                 devices = Devices(self._scenario, self._world.seed, day, self._files.members)
                 transmitters = Transmitters(devices, day, self._radio, rng, now_us)
+            if not self._heard and self._air.heard_by() == set(self._radio.nodes):
+                self._heard, self.from_us = True, now_us
             while self._events and self._events[0][0] <= now_us:
                 heapq.heappop(self._events)[2]()
             assert transmitters is not None

@@ -24,7 +24,7 @@ SILENCE_S = 60.0
 class Offer(msgspec.Struct, frozen=True):
     """An offer as the app's API tells it."""
 
-    push_id: str
+    push_id: int
     offer: str
     state: Literal["sent", "shown", "clicked", "dismissed", "used", "expired"]
     sent_us: int
@@ -63,16 +63,16 @@ class App:
         answer = await self._client.get("/app/v1/offers", headers=self._bearer)
         return msgspec.json.decode(_accepted(answer).content, type=list[Offer])
 
-    async def report(self, push_id: str, state: str, at_us: int) -> None:
+    async def report(self, push_id: int, state: str, at_us: int) -> None:
         """Tells that an offer was shown or clicked. Raises LoggedOut and httpx.HTTPError."""
         body = {"state": state, "at_us": at_us}
         _accepted(await self._client.post(f"/app/v1/pushes/{push_id}", json=body, headers=self._bearer))
 
-    async def stream(self, last_id: str | None) -> AsyncIterator[Offer | None]:
+    async def stream(self, last_id: int | None) -> AsyncIterator[Offer | None]:
         """Offers as they come, after one None that says: connected. Raises LoggedOut and httpx.HTTPError."""
         headers = self._bearer | {"Accept": "text/event-stream"}
         if last_id is not None:
-            headers["Last-Event-ID"] = last_id
+            headers["Last-Event-ID"] = str(last_id)
         timeout = httpx.Timeout(10.0, read=SILENCE_S)
         async with self._client.stream("GET", "/app/v1/stream", headers=headers, timeout=timeout) as answer:
             _accepted(answer)
@@ -106,9 +106,9 @@ class Phone:
         self._on_known = on_known
         self._clock = clock
         self._on_shown = on_shown
-        self._shown: dict[str, tuple[int, bool]] = {}
-        self._told: set[str] = set()
-        self._last_id: str | None = None
+        self._shown: dict[int, tuple[int, bool]] = {}
+        self._told: set[int] = set()
+        self._last_id: int | None = None
 
     async def run(self) -> None:
         """Until cancelled. Connects again, with growing pauses, whatever happens to the product."""

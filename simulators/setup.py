@@ -8,10 +8,13 @@ from simulators.radio import RadioModel
 from simulators.scenario import Scenario
 from simulators.truth import Trigger, triggers
 from simulators.world import World, card, staff_card
+from simulators.zones import Floats, inside
 
 Document = dict[str, object]
 
 SURVEY_STEP_M = 1.0
+OUTSIDE_WEIGHT = 4.0
+HYSTERESIS_DB = 6.0
 _GIVEN = "Ada Ben Clara David Emma Finn Greta Hugo Ida Jonas Klara Leo Mia Noah Olga Paul Rosa Simon Tilda Vera".split()
 _FAMILY = (
     "Adler Berg Conrad Dorn Engel Fuchs Graf Hahn Iven Jansen Keller Lang Meier Nolte Otto Peters Roth Sommer".split()
@@ -86,6 +89,28 @@ def survey_document(scenario: Scenario, seed: int) -> Document:
     )
     fields = ("x_m", "y_m", "node", "mean_dbm", "sd_db", "n")
     return {"points": [{field: getattr(point, field) for field in fields} for point in points]}
+
+
+def presence_levels(scenario: Scenario, seed: int) -> dict[str, tuple[float, float]]:
+    """(enter, exit) in dBm for each node with a zone, as a technician reads them off the survey.
+
+    Enter is the level that most places in the zone reach and hardly any outside: a place outside weighs like
+    `OUTSIDE_WEIGHT` inside, for an offer that comes too early annoys more than one that comes by way of the fusion.
+    """
+    model = RadioModel(scenario, seed)
+    points = model.survey(_survey_places(scenario), np.random.default_rng([seed, 1]))
+    levels = {}
+    for node in scenario.nodes:
+        if node.zone is None:
+            continue
+        heard = [point for point in points if point.node == node.node]
+        x, y, dbm = (np.array([getattr(point, key) for point in heard]) for key in ("x_m", "y_m", "mean_dbm"))
+        within = inside(scenario.zone(node.zone).polygon, x, y)
+        candidates = np.arange(-80.0, -54.0, 0.5)
+        score = [(dbm[within] >= at).mean() - OUTSIDE_WEIGHT * (dbm[~within] >= at).mean() for at in candidates]
+        enter = float(candidates[int(np.argmax(score))])
+        levels[node.node] = enter, enter - HYSTERESIS_DB
+    return levels
 
 
 def consents(scenario: Scenario, seed: int, member: int) -> dict[str, bool]:
@@ -178,3 +203,11 @@ def busiest_start_us(world: World, day: date, after: str = "10:00", before: str 
     at = np.array([trigger.at_us for trigger in found], np.int64)
     counts = [int(((entered > start + 5_000_000) & (at < start + span_s * 1_000_000)).sum()) for start in starts]
     return int(starts[int(np.argmax(counts))])
+
+
+def _survey_places(scenario: Scenario) -> Floats:
+    steps = (
+        np.arange(SURVEY_STEP_M / 2, size, SURVEY_STEP_M) for size in (scenario.store.width_m, scenario.store.depth_m)
+    )
+    x, y = np.meshgrid(*steps)
+    return np.column_stack([x.ravel(), y.ravel()])

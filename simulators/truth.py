@@ -33,7 +33,7 @@ class Shown:
 
     person: int
     card: str
-    push_id: str
+    push_id: int
     offer: str
     coupon: str | None
     sent_us: int

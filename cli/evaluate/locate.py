@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cli.evaluate.locate_baselines import baselines
+from cli.evaluate.locate_baselines import Guess, baselines
 from cli.evaluate.radio_recordings import (
     Floats,
     Indices,
@@ -109,8 +109,7 @@ def locator_errors(track: Track, radio_map: RadioMap) -> Floats:
     return np.array(errors)
 
 
-def _guess_errors(track: Track, guess: object, sensors: int) -> Floats:
-    assert callable(guess)
+def _guess_errors(track: Track, guess: Guess, sensors: int) -> Floats:
     errors = []
     for instant in instants(track):
         if instant.counted:

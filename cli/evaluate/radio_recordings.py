@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,16 +133,13 @@ def _read_csv_of_text(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, infer_schema=False)  # a MAC of digits only must stay text
 
 
-def _read(path: Path, reader: object) -> pl.DataFrame:
-    assert callable(reader)
+def _read(path: Path, reader: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
     try:
-        frame = reader(path)
+        return reader(path)
     except OSError as error:
         raise RecordingError(path, f"cannot be read: {error.strerror or error}") from error
     except pl.exceptions.PolarsError as error:
         raise RecordingError(path, f"is not of the expected file type: {error}") from error
-    assert isinstance(frame, pl.DataFrame)
-    return frame
 
 
 def _checked(path: Path, frame: pl.DataFrame, columns: dict[str, type[pl.DataType]]) -> pl.DataFrame:

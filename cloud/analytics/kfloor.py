@@ -1,4 +1,4 @@
-"""No figure about fewer than k people: plain counts are told as "fewer than k", grids merge upward until k are inside."""
+"""No figure about fewer than k people: counts are told as "fewer than k", grids merge upward until k are inside."""
 
 from dataclasses import dataclass
 

@@ -39,7 +39,7 @@ class Trait(_Node):
 
 
 class Metric(_Node):
-    """A figure of the member's purchases: `receipts` and `spend` (minor units) within `days`, `recency_days`, `visits`."""
+    """A figure of the member within `days`: `receipts`, `spend` (minor units), `recency_days`, `visits`."""
 
     metric: Literal["receipts", "spend", "recency_days", "visits"]
     op: Op

@@ -16,8 +16,16 @@ COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 
 # Each field of a binary COPY row is its length and its big-endian bytes, the row a count of fields before them.
-_FIELDS = (("time", ">i8"), ("subject", ">i8"), ("node_key", ">i4"), ("radio", ">i4"), ("rssi", ">i2"), ("count", ">i2"),
-           ("peak", ">i2"), ("kind", ">i2"))  # fmt: skip
+_FIELDS = (
+    ("time", ">i8"),
+    ("subject", ">i8"),
+    ("node_key", ">i4"),
+    ("radio", ">i4"),
+    ("rssi", ">i2"),
+    ("count", ">i2"),
+    ("peak", ">i2"),
+    ("kind", ">i2"),
+)
 ROW = np.dtype([("fields", ">i2")] + [(f"{n}{s}", ">i4" if s else t) for n, t in _FIELDS for s in ("_length", "")])
 
 

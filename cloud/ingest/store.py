@@ -1,4 +1,4 @@
-"""What arrived, into the database in one transaction: ledger, COPY, the locator's queue; or a dead letter with its reason.
+"""What arrived, into the database in one transaction: ledger, COPY, the locator's queue; or a dead letter.
 
 Exactly once: a batch's name enters the ledger in the transaction that stores its rows. A message that was stored before
 is acknowledged again; the same name with another content is buried and refused, never dropped silently.

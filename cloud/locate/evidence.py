@@ -13,7 +13,7 @@ Rows = npt.NDArray[np.int64]
 # Packets of one window beyond this many share their fading and tell nothing new.
 MAX_PACKETS = 8
 # Degrees of freedom of the Student t: a passer-by or a metal trolley in the way costs 10 to 20 dB now and then.
-TAIL = 6.0
+TAIL = 4.0
 # The map's error is the same while a person stays within a few metres, so windows that follow each other within this
 # time count it once, not each anew. Held-out survey points want more, simulated fast walkers less; flat from 2 to 6 s.
 MAP_ERROR_S = 4.0
@@ -85,6 +85,7 @@ class Evidence:
 
     def _precision_for(self, dt_s: float) -> tuple[Singles, ...]:
         """By (node × packets in the window): precision, log normaliser, precision × mean; each (N · MAX_PACKETS, G).
+
         Last the precision / TAIL once more, below a row of zeros for a node that heard nothing.
 
         A window's variance is packet noise / n plus the map's. The map's error is shared by `windows` windows in a
@@ -97,12 +98,14 @@ class Evidence:
             sd = self._map.sd_db if self._map.sd_db.ndim == 2 else self._map.sd_db[:, None]
             packet_var = sd[:, None] ** 2 / np.arange(1, MAX_PACKETS + 1)[None, :, None]
             map_var = 0.0 if self._map.map_sd_db is None else self._map.map_sd_db[:, None] ** 2
-            total = np.broadcast_to(packet_var + windows * map_var, (self._map.nodes, MAX_PACKETS, self._grid.cells))
+            total = np.broadcast_to(
+                packet_var + windows * map_var, (self._map.nodes, MAX_PACKETS, self._map.grid.cells)
+            )
             q = total / packet_var
             normaliser = -0.5 * np.log(q) / windows + 0.5 * (windows - 1) / windows / q
             tables = (1.0 / total, normaliser, self._map.mean_dbm[:, None] / total)
-            flat = [np.ascontiguousarray(t, np.float32).reshape(-1, self._grid.cells) for t in tables]
-            unheard = np.zeros((1, self._grid.cells), np.float32)
+            flat = [np.ascontiguousarray(t, np.float32).reshape(-1, self._map.grid.cells) for t in tables]
+            unheard = np.zeros((1, self._map.grid.cells), np.float32)
             self._precision[dt_s] = (*flat, np.concatenate([unheard, flat[0] / TAIL]))
         return self._precision[dt_s]
 

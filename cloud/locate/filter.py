@@ -19,10 +19,10 @@ OFFSET_SD_DB = 1.0
 BIAS_SD_DB = 1.0
 BIAS_DRIFT_DB2_PER_S = 0.03
 BIAS_EVIDENCE_SHARE = 0.25
-CHUNK_CELLS = (
-    16_384  # devices × cells worked on at once: their tables then fit a core's cache, twice as fast as all at once
-)
-ASTRAY = 1e-20  # belief and evidence that agree less than this have nothing in common: start over
+# Devices × cells worked on at once: their tables then fit a core's cache, twice as fast as all at once.
+CHUNK_CELLS = 16_384
+# Belief and evidence that agree less than this have nothing in common: start over.
+ASTRAY = 1e-20
 
 
 class GridFilter:

@@ -81,7 +81,8 @@ UPDATE presence SET left_at = greatest(at_us(%(at)s), entered_at) WHERE presence
 INSERT INTO trigger_due (presence_id, tenant_id, campaign, store_id, visit_id, member_id, due_at)
 SELECT p.presence_id, p.tenant_id, c.campaign, p.store_id, p.visit_id, v.member_id,
        p.entered_at + make_interval(secs => c.dwell_s)
-FROM presence p JOIN visit v USING (visit_id) JOIN campaign c USING (tenant_id, store_id, zone)
+FROM presence p JOIN visit v USING (visit_id)
+     JOIN campaign c ON (c.tenant_id, c.store_id, c.zone) = (p.tenant_id, p.store_id, p.zone)
 WHERE p.presence_id = ANY(%(presences)s) AND v.member_id IS NOT NULL AND NOT v.excluded AND c.state = 'running'
 ON CONFLICT DO NOTHING
 

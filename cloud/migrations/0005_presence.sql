@@ -83,7 +83,7 @@ CREATE TABLE trigger_due (
     PRIMARY KEY (presence_id, campaign)
 );
 CREATE INDEX ON trigger_due (due_at);
-CALL protect('trigger_due', 'SELECT', 'SELECT, INSERT, DELETE');
+CALL protect('trigger_due', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE'); -- update: rows are locked for it
 
 -- What became of a trigger. One decision per visit and campaign, whoever was sure first.
 CREATE TABLE decision (

@@ -56,7 +56,7 @@ class Wanted:
 
 
 def decide_due(conn: Connection[Any], now_us: int, limit: int = 100) -> int:
-    """Decide the triggers that are due; returns how many were taken. Each is one transaction, so none waits for another."""
+    """Decide the triggers that are due; returns how many were taken. Each is a transaction of its own."""
     taken = 0
     while taken < limit:
         with conn.transaction(), conn.cursor(row_factory=class_row(Due)) as cursor:

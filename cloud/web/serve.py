@@ -1,4 +1,4 @@
-"""The pages: static ES modules as they are, under a content security policy that allows nothing inline but the import map."""
+"""The pages: static ES modules as they are, under a policy that allows nothing inline but the import map."""
 
 import base64
 import hashlib

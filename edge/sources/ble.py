@@ -60,13 +60,11 @@ class BleSource:
 
     async def run(self) -> None:
         """Scans; without Bluetooth says so in one line and tries again, up to once a minute."""
-        from bleak.exc import BleakError
-
         wait_s, trouble = 1.0, ""
         while True:
             try:
                 await self._scan()
-            except (BleakError, OSError, EOFError) as error:
+            except Exception as error:  # whatever a platform's Bluetooth throws: the node goes on without it
                 text = str(error) or type(error).__name__
                 if text != trouble:
                     log.warning("Bluetooth cannot be used: %s; trying again", text)

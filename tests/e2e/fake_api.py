@@ -4,7 +4,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import math
 import re
 import socket
 import threading
@@ -15,53 +14,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
-WEB = Path(__file__).parents[2] / "cloud" / "web"
+from tests.e2e.fake_data import (
+    MINUTE_US,
+    NODES,
+    NOON_US,
+    OFFER,
+    OPENED_US,
+    PLAN,
+    RESULTS,
+    ZONES,
+    K,
+    node_row,
+    presence,
+    track,
+    visit_row,
+    zone_row,
+    zones_now,
+)
 
-MINUTE_US = 60_000_000
-NOON_US = 1_778_587_200_000_000
-"""2026-05-12 12:00 UTC, 14:00 in the store: the fake service's clock starts here."""
-OPENED_US = NOON_US - 2 * 24 * 60 * MINUTE_US
-"""Where the data begins."""
-K = 5
+WEB = Path(__file__).parents[2] / "cloud" / "web"
 
 LOGIN = {"login": "anna", "password": "a-good-password"}
 CARD = "4000123412341234"
 CODE = "AB12-CD34"
-
-ZONES: list[tuple[str, str, str, list[tuple[float, float]]]] = [
-    ("street", "Street", "street", [(0, 0), (24, 0), (24, 1.6), (0, 1.6)]),
-    ("door", "Entrance", "entrance", [(9.5, 1.6), (14.5, 1.6), (14.5, 4), (9.5, 4)]),
-    ("cosmetics", "Cosmetics", "shelf", [(0.5, 5), (7, 5), (7, 9), (0.5, 9)]),
-    ("bakery", "Bakery", "shelf", [(0.5, 10), (7, 10), (7, 15.5), (0.5, 15.5)]),
-    ("drinks", "Drinks", "shelf", [(8.5, 9), (15.5, 9), (15.5, 15.5), (8.5, 15.5)]),
-    ("household", "Household", "aisle", [(17, 8), (23.5, 8), (23.5, 15.5), (17, 15.5)]),
-    ("tills", "Tills", "till", [(16, 2), (23.5, 2), (23.5, 6.5), (16, 6.5)]),
-    ("fitting", "Fitting room", "fitting", [(0.5, 2), (3.5, 2), (3.5, 4.6), (0.5, 4.6)]),
-]
-NODES = [("n1", 12.0, 1.7), ("n2", 0.4, 7.0), ("n3", 0.4, 13.0), ("n4", 12.0, 15.6), ("n5", 23.6, 12.0), ("n6", 23.6, 4.0)]
-PLAN: dict[str, Any] = {
-    "store": "north", "name": "North Street", "tz": "Europe/Berlin", "opens": "09:00", "closes": "21:00", "demo": True,
-    "floors": [{"floor": "0", "name": "Ground floor", "width_m": 24.0, "depth_m": 16.0, "cell_m": 0.5}],
-    "zones": [
-        {"zone": zone, "name": name, "kind": kind, "floor": "0", "polygon": polygon, "categories": []}
-        for zone, name, kind, polygon in ZONES
-    ],
-    "nodes": [{"node": node, "floor": "0", "x_m": x, "y_m": y, "z_m": 2.6, "zone": None} for node, x, y in NODES],
-    "beacons": [],
-}  # fmt: skip
-HOT = [(12, 3, 1.5, 3.0), (3.5, 7, 1.8, 5.0), (4, 13, 1.6, 2.2), (12, 12, 2.4, 3.2), (20, 11, 2.2, 1.6), (19, 4, 1.3, 8.0)]
-"""Where people are: x, y, spread in metres, weight."""
-
-OFFER: dict[str, Any] = {
-    "push_id": "p-1", "title": "10% off face care", "body": "You are beside it: any face cream, today only.",
-    "offer": "face-10", "coupon": "FACE10-7K2M", "state": "sent",
-    "why": "You looked at Cosmetics for more than a minute, and you allowed offers from this store.",
-}  # fmt: skip
 
 
 @dataclass
@@ -72,7 +51,9 @@ class Fake:
     offers: list[dict[str, Any]] = field(default_factory=list)
     reports: list[tuple[str, str]] = field(default_factory=list)
     """(push_id, state) in the order in which the page told them."""
-    consents: dict[str, bool] = field(default_factory=lambda: {"in_store_sensing": True, "marketing_push": True, "profiling": False})
+    consents: dict[str, bool] = field(
+        default_factory=lambda: {"in_store_sensing": True, "marketing_push": True, "profiling": False}
+    )
     refuse_consents: bool = False
     away: bool = False
     """Answer every API request as a gateway without a service behind it."""
@@ -113,19 +94,14 @@ def event(name: str, data: object, id_: str = "") -> str:
     return f"{f'id: {id_}' + chr(10) if id_ else ''}event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
-def count(n: int) -> dict[str, Any]:
-    return {"n": n, "less_than": None} if n == 0 or n >= K else {"n": None, "less_than": K}
-
-
 def staff_routes(fake: Fake) -> APIRouter:
     """What the console asks."""
     api = APIRouter(prefix="/v1", dependencies=[Depends(need_staff)])
 
     def now() -> dict[str, Any]:
-        wave = 1 + 0.3 * math.sin(fake.now_us() / 4e6)
-        people = [0, 2, 9, 4, 12, 5, 8, 0] if not fake.empty else [0] * len(ZONES)
-        zones = [{"zone": zone[0], **count(round(n * wave))} for zone, n in zip(ZONES, people, strict=True)]
-        return {"at_us": fake.now_us(), "people": count(round(sum(people) * wave)), "zones": zones, "nodes_online": 5, "nodes": 6}
+        at_us = fake.now_us()
+        people, zones = zones_now(at_us, fake.empty)
+        return {"at_us": at_us, "people": people, "zones": zones, "nodes_online": 5, "nodes": 6}
 
     @api.get("/session")
     def session() -> dict[str, Any]:
@@ -166,31 +142,26 @@ def staff_routes(fake: Fake) -> APIRouter:
         if suppressed:
             grid[:] = 0
         meta = {
-            "nx": grid.shape[1], "ny": grid.shape[0], "cell_m": 0.5, "visits": 0 if suppressed else visits, "k": K, "unit": "s",
-            "from_us": max(from_us, OPENED_US), "to_us": to_us, "suppressed": suppressed,
-        }  # fmt: skip
+            "nx": grid.shape[1],
+            "ny": grid.shape[0],
+            "cell_m": 0.5,
+            "visits": 0 if suppressed else visits,
+            "k": K,
+            "unit": "s",
+            "from_us": max(from_us, OPENED_US),
+            "to_us": to_us,
+            "suppressed": suppressed,
+        }
         headers = {"X-Aisle-Grid": json.dumps(meta)}
         return Response(grid.astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
 
     @api.get("/stores/{store}/zones")
     def zones(store: str, from_us: int, to_us: int) -> list[dict[str, Any]]:
-        if fake.empty:
-            return []
-        figures = [(None, None, None, None), (412, 14.0, 9.0, None), (168, 161.5, 118.0, 0.31), (96, 84.0, 61.0, 0.44), (203, 95.2, 70.0, 0.52),
-                   (71, 66.0, 48.0, 0.22), (288, 140.0, 122.0, 0.97), (None, None, None, None)]  # fmt: skip
-        return [
-            {"zone": z[0], "name": z[1], "kind": z[2], "visits": f[0], "less_than": K if f[0] is None else None,
-             "mean_dwell_s": f[1], "median_dwell_s": f[2], "conversion": f[3]}
-            for z, f in zip(ZONES, figures, strict=True)
-        ]  # fmt: skip
+        return [] if fake.empty else [zone_row(i) for i in range(len(ZONES))]
 
     @api.get("/stores/{store}/tracks")
     def tracks(store: str, from_us: int, to_us: int) -> list[dict[str, Any]]:
-        if fake.empty:
-            return []
-        turns = [i / 40 * 2 * math.pi for i in range(36)]
-        points = [[to_us - (36 - i) * 4_000_000, 12 + 6 * math.cos(a), 9 + 3.5 * math.sin(a), 0.9] for i, a in enumerate(turns)]
-        return [{"label": "Trolley 7", "points": points}]
+        return [] if fake.empty else [{"label": "Trolley 7", "points": track(to_us)}]
 
     @api.get("/stores/{store}/nodes")
     def nodes(store: str) -> list[dict[str, Any]]:
@@ -207,17 +178,42 @@ def staff_routes(fake: Fake) -> APIRouter:
         late = "t0 lies 3 days before the node's previous batch"
         short = "column rssi holds 38 bytes, 40 are expected for 20 rows"
         return [
-            {"at_us": fake.now_us() - i * 37 * MINUTE_US, "node": "n5", "topic": topic, "reason": reason, "detail": detail, "bytes": 812}
+            {
+                "at_us": fake.now_us() - i * 37 * MINUTE_US,
+                "node": "n5",
+                "topic": topic,
+                "reason": reason,
+                "detail": detail,
+                "bytes": 812,
+            }
             for i, (reason, detail) in enumerate([("BadColumns", short), ("BadColumns", short), ("BadHeader", late)])
         ]
 
     @api.get("/campaigns")
     def campaigns() -> list[dict[str, Any]]:
         common = {"store": "north", "dwell_s": 60, "segment": "all-with-consent", "control_share": 0.1}
-        return [] if fake.empty else [
-            {"campaign": "face", "name": "Face care, beside the shelf", "zone": "cosmetics", "offer": "face-10", "state": "running", **common},
-            {"campaign": "bread", "name": "Bread after five", "zone": "bakery", "offer": "bread-20", "state": "stopped", **common},
-        ]  # fmt: skip
+        return (
+            []
+            if fake.empty
+            else [
+                {
+                    "campaign": "face",
+                    "name": "Face care, beside the shelf",
+                    "zone": "cosmetics",
+                    "offer": "face-10",
+                    "state": "running",
+                    **common,
+                },
+                {
+                    "campaign": "bread",
+                    "name": "Bread after five",
+                    "zone": "bakery",
+                    "offer": "bread-20",
+                    "state": "stopped",
+                    **common,
+                },
+            ]
+        )
 
     @api.post("/campaigns/{campaign}/stop", status_code=204)
     @api.post("/campaigns/{campaign}/start", status_code=204)
@@ -229,61 +225,6 @@ def staff_routes(fake: Fake) -> APIRouter:
         return RESULTS[campaign]
 
     return api
-
-
-RESULTS: dict[str, dict[str, Any]] = {
-    "face": {
-        "decided": 412, "sent": 371, "ghosts": 41, "shown": 342, "clicked": 180, "used": 96,
-        "refused": {"no_consent": 120, "cap_visit": 38, "quiet_hours": 4, "segment": 61},
-        "target": {"n": 371, "bought": 141, "rate": 0.38}, "control": {"n": 41, "bought": 11, "rate": 0.268},
-        "lift_pp": 11.2, "ci_low_pp": -3.6, "ci_high_pp": 23.8,
-        "verdict": "Leans positive, not yet sure.", "note": "Wilson intervals, Newcombe's difference.",
-    },
-    "bread": {
-        "decided": 3120, "sent": 2801, "ghosts": 319, "shown": 2600, "clicked": 900, "used": 655, "refused": {},
-        "target": {"n": 2801, "bought": 1232, "rate": 0.44}, "control": {"n": 319, "bought": 108, "rate": 0.339},
-        "lift_pp": 10.1, "ci_low_pp": 4.6, "ci_high_pp": 15.4, "verdict": "The offer makes more people buy.", "note": None,
-    },
-}  # fmt: skip
-
-
-def presence(from_us: int, to_us: int) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
-    """Seconds of presence per cell over a period, and how many visits it holds: busier towards the afternoon."""
-    ys, xs = np.mgrid[0.25:16:0.5, 0.25:24:0.5]
-    grid = np.zeros(xs.shape, np.float32)
-    hours = max(0, to_us - from_us) / 3.6e9
-    hour = (to_us / 3.6e9 + 2) % 24
-    busy = 0.15 + math.exp(-(((hour - 14) / 3) ** 2))
-    for i, (x, y, spread, weight) in enumerate(HOT):
-        share = 1 + 0.6 * math.sin(hour * 1.7 + i * 2)
-        grid += (weight * share * busy * hours * 60 * np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2))).astype(np.float32)
-    return grid, round(hours * 60 * busy)
-
-
-def node_row(i: int, node: str, now_us: int) -> dict[str, Any]:
-    offline = node == "n5"
-    health = {
-        "at": now_us - 9_000_000, "boot": "b" * 32, "version": "0.1.0", "config": "9f2c41aa07be", "uptime_s": 93_784.0 + i * 40,
-        "clock": "trusted", "adverts": 4_210_332, "adverts_per_s": 41.5 + i, "windows": 918_233, "outbox_rows": 214 if offline else i % 2,
-        "outbox_oldest_s": 431.0 if offline else 0.8 * (i % 2), "dropped": 0, "reconnects": i, "rss_mb": 41.2 + i / 3, "restarts": 0,
-    }  # fmt: skip
-    return {
-        "node": node, "state": "offline" if offline else "online", "last_seen_us": now_us - (431 if offline else 4 + i) * 1_000_000,
-        "zone": "door" if node == "n1" else None, "health": None if node == "n6" else health, "stored_batches": 48_120 + 77 * i,
-        "dead_letters": 3 if offline else 0,
-    }  # fmt: skip
-
-
-def visit_row(i: int, now_us: int) -> dict[str, Any]:
-    started = now_us - (i * 11 + 3) * MINUTE_US
-    receipt = {"receipt_uid": f"r{i}", "total": 2395 + 310 * i, "currency": "EUR", "confidence": 0.98 - 0.03 * (i % 7),
-               "reason": "card shown at the till" if i % 2 else "till dwell 42 s before the receipt"}  # fmt: skip
-    return {
-        "visit_id": i, "started_us": started, "ended_us": None if i == 0 else started + (7 + i % 5) * MINUTE_US,
-        "member": f"•••• {1234 + 77 * i}" if i % 3 else None,
-        "zones": [{"zone": zone, "dwell_s": 30 + 25 * ((i + j) % 6)} for j, zone in enumerate(["door", "cosmetics", "drinks", "tills"][: 2 + i % 3])],
-        "receipt": receipt if i % 4 not in (0, 3) else None,
-    }  # fmt: skip
 
 
 def member_routes(fake: Fake) -> APIRouter:
@@ -301,8 +242,14 @@ def member_routes(fake: Fake) -> APIRouter:
     @api.get("/offers")
     def offers() -> list[dict[str, Any]]:
         day_us = 24 * 60 * MINUTE_US
-        earlier = OFFER | {"push_id": "p-0", "title": "Two breads for one", "body": "Until eight in the evening.", "state": "used",
-                           "sent_us": NOON_US - day_us, "expires_us": NOON_US - day_us + 10 * MINUTE_US}  # fmt: skip
+        earlier = OFFER | {
+            "push_id": "p-0",
+            "title": "Two breads for one",
+            "body": "Until eight in the evening.",
+            "state": "used",
+            "sent_us": NOON_US - day_us,
+            "expires_us": NOON_US - day_us + 10 * MINUTE_US,
+        }
         return [*fake.offers, earlier, earlier | {"push_id": "p-00", "title": "Oat milk, 15% off", "state": "expired"}]
 
     @api.get("/stream")
@@ -329,11 +276,17 @@ def member_routes(fake: Fake) -> APIRouter:
     @api.get("/consents")
     def consents() -> list[dict[str, Any]]:
         texts = {
-            "in_store_sensing": ("Notice me in the store", "Your card's tag or app is recognised by receivers in the store while you are there."),
+            "in_store_sensing": (
+                "Notice me in the store",
+                "Receivers in the store recognise your card's tag while you are there.",
+            ),
             "marketing_push": ("Send me offers", "At most one offer a visit, never at night, on this phone only."),
             "profiling": ("Fit offers to what I buy", "Your receipts are used to choose offers that suit you."),
         }
-        return [{"purpose": p, "title": title, "text": text, "granted": fake.consents[p]} for p, (title, text) in texts.items()]
+        return [
+            {"purpose": p, "title": title, "text": text, "granted": fake.consents[p]}
+            for p, (title, text) in texts.items()
+        ]
 
     @api.put("/consents")
     async def consent(request: Request) -> Response:
@@ -352,7 +305,8 @@ def page_policy(index: Path) -> str:
     assert found, f"{index} has no import map"
     digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; "
         "manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 
@@ -374,7 +328,9 @@ def serve_files(app: FastAPI) -> None:
             raise HTTPException(404, "no such file")
         types = {".js": "text/javascript", ".webmanifest": "application/manifest+json"}
         headers = {"Content-Security-Policy": page_policy(found)} if found.name == "index.html" else {}
-        return FileResponse(found, media_type=types.get(found.suffix), headers=headers | {"X-Content-Type-Options": "nosniff"})
+        return FileResponse(
+            found, media_type=types.get(found.suffix), headers=headers | {"X-Content-Type-Options": "nosniff"}
+        )
 
 
 def make_app(fake: Fake) -> FastAPI:

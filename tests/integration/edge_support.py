@@ -124,6 +124,8 @@ class Cloud:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes its inner sockets only when it is collected.
+        self._client.on_connect = self._client.on_subscribe = self._client.on_message = None
 
     def _on_message(self, message: mqtt.MQTTMessage) -> None:
         payload = bytes(message.payload)
@@ -174,7 +176,7 @@ class LineScanner(BaseBleakScanner):
         *_: object,
         **__: object,
     ) -> None:
-        super().__init__(callback, service_uuids)
+        super().__init__(detection_callback, service_uuids)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -210,11 +212,9 @@ class Air:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self._ears: list[socket.socket] = []
+        self.listeners = 0
+        """How many nodes ever began to listen."""
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def listeners(self) -> int:
-        return len(self._ears)
 
     def send(self, token: int, rssi: int = -60) -> None:
         line = f"C0:00:00:00:00:01 {rssi} {token:016x}\n".encode()
@@ -223,6 +223,7 @@ class Air:
                 ear.sendall(line)
             except OSError:
                 self._ears.remove(ear)
+                ear.close()
 
     def close(self) -> None:
         self._server.close()
@@ -236,6 +237,7 @@ class Air:
             except OSError:
                 return
             self._ears.append(ear)
+            self.listeners += 1
 
 
 def node_toml(folder: Path, port: int, extra: str = "") -> Path:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from contract.topics import Stream
 from edge.outbox import Outbox
+from edge.outbox_file import Totals, read_totals
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,6 +115,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from edge.outbox import Outbox
+from edge.outbox_file import Totals, read_totals
 box = Outbox(Path(sys.argv[1]))
 while True:
     for _ in range(7):
@@ -199,6 +201,15 @@ def test_memory_is_bounded_while_the_disk_takes_nothing_and_losses_are_counted(t
     assert box.dropped == (500, 1_500)
     assert box.events_accepted == 7_500, "accepted minus dropped is what the cloud will get"
     box.close()
+
+
+def test_the_totals_can_be_read_beside_a_running_node(box):
+    for _ in range(4):
+        put(box)
+    box.flush()
+    box.delete([(1, 2)])
+    box.delete([(3, 3)], rejected=True)
+    assert read_totals(box.path) == Totals(box.epoch, 12, 4, 0, 3, 1)
 
 
 def test_many_threads_put_and_none_gets_the_number_of_another(box):

@@ -1,4 +1,4 @@
-"""The uplink against a real mosquitto and a small cloud: nothing is deleted before the cloud has it, nothing is lost."""
+"""The uplink against a real mosquitto and a small cloud: nothing is deleted too early, nothing is lost."""
 
 import subprocess
 import time

@@ -96,7 +96,9 @@ def test_the_same_adverts_give_the_same_batches_however_often_it_is_ticked(tmp_p
             node.hear(advert, at_us)
         node.finish(T0 + 700 * S)
         box.flush()
-        result = [(b.stream, b.at_us, b.payload.replace(box.epoch.encode(), b"")) for b in box.pending(0, 10_000)]
+        result: list[tuple[str, int, bytes]] = [
+            (b.stream, b.at_us, b.payload.replace(box.epoch.encode(), b"")) for b in box.pending(0, 10_000)
+        ]
         box.close()
         return result
 

@@ -39,16 +39,19 @@ def test_devices_that_stand_are_found_within_two_metres() -> None:
     assert (spread > 0).all()
 
 
-def test_a_walker_is_followed_without_much_lag() -> None:
+def test_a_walker_is_followed_a_metre_or_so_behind() -> None:
     rng = np.random.default_rng(2)
     locator = GridFilter(MAP)
     rows = locator.add(20)
-    errors = []
+    ahead, aside = [], []
     for second in range(25):
-        place = np.tile([1.5 + 0.7 * second, 6.0], (20, 1))
-        hear(locator, rows, levels_at(place, rng))
-        errors.append(np.linalg.norm(locator.estimates()[0] - place, axis=1).mean())
-    assert np.mean(errors[8:]) < 2.5
+        place = np.array([1.5 + 0.7 * second, 6.0])
+        hear(locator, rows, levels_at(np.tile(place, (20, 1)), rng, noise_db=1.5), packets=8)
+        miss = (locator.estimates()[0] - place)[:, 0]
+        ahead.append(miss.mean())
+        aside.append(np.abs(miss - miss.mean()).mean())
+    assert -1.5 < np.mean(ahead[8:]) < 0.0
+    assert np.mean(aside[8:]) < 1.0
 
 
 def test_belief_stays_a_distribution_whatever_is_heard() -> None:
@@ -128,25 +131,23 @@ def test_a_weak_transmitter_is_found_and_its_weakness_learned() -> None:
     assert np.linalg.norm(locator.estimates()[0] - places, axis=1).mean() < 2.5
 
 
-def test_one_shadowed_node_moves_the_estimate_little() -> None:
-    rng = np.random.default_rng(8)
-    places = np.tile([7.0, 5.0], (10, 1))
+def test_a_node_that_is_shadowed_beyond_belief_stops_to_matter() -> None:
     estimates = []
-    for shadow_db in (0.0, 25.0):
+    for shadow_db in (20.0, 40.0):
         rng = np.random.default_rng(8)
         locator = GridFilter(MAP)
         rows = locator.add(10)
         for _ in range(10):
-            levels = levels_at(places, rng)
+            levels = levels_at(np.tile([7.0, 5.0], (10, 1)), rng)
             levels[:, 0] -= shadow_db
             hear(locator, rows, levels)
-        estimates.append(locator.estimates()[0].mean(axis=0))
-    assert np.linalg.norm(estimates[1] - estimates[0]) < 3.0
+        estimates.append(locator.estimates()[0])
+    assert np.linalg.norm(estimates[1] - estimates[0], axis=1).mean() < 1.0
 
 
 def test_silence_of_a_live_node_says_far_and_of_a_dead_one_nothing() -> None:
-    grid = Grid.covering((0.0, 0.0), (120.0, 4.0), 2.0)
-    nodes = [[0.0, 2.0, 2.5], [120.0, 2.0, 2.5]]
+    grid = Grid.covering((0.0, 0.0), (70.0, 4.0), 2.0)
+    nodes = [[0.0, 2.0, 2.5], [70.0, 2.0, 2.5]]
     far = RadioMap.from_path_loss(grid, nodes, rssi_1m=-61.0, exponent=2.2)
     where = {}
     for name, alive in (("live", [True, True]), ("dead", [True, False]), ("unknown", None)):

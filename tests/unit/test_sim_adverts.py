@@ -23,6 +23,11 @@ def heard(advert, rssi=-70):
     return properties(AirFrame(advert.address, advert.address_type, rssi, advert.data))
 
 
+def worn(address_type):
+    made = map(adverts.wearable_advert, (b"a", b"b", b"c", b"d", b"e", b"f"))
+    return next(advert for advert in made if advert.address_type == address_type)
+
+
 def test_a_members_advert_is_an_eddystone_eid_frame_with_the_slots_token():
     advert = adverts.token_advert(KEY, 1_999)
     assert advert.data.hex().startswith("0201060303aafe0d16aafe30ec")
@@ -42,16 +47,8 @@ def test_token_and_address_turn_together():
         (adverts.token_advert(KEY, 5), "random", 0b01),
         (adverts.continuity_advert(b"phone", 5), "random", 0b01),
         (adverts.ibeacon_advert("5e1f0a52-6c0b-4b53-9d7e-2a6b1c9f0e11", 1, 2), "random", 0b11),
-        (
-            next(a for a in map(adverts.wearable_advert, (b"a", b"b", b"c", b"d")) if a.address_type == "random"),
-            "random",
-            3,
-        ),
-        (
-            next(a for a in map(adverts.wearable_advert, (b"a", b"b", b"c", b"d")) if a.address_type == "public"),
-            "public",
-            0,
-        ),
+        (worn("random"), "random", 0b11),
+        (worn("public"), "public", 0b00),
     ],
 )
 def test_addresses_are_of_the_type_they_say(advert, kind, top_bits):

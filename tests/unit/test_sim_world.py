@@ -120,7 +120,7 @@ def test_receipts_add_up_and_a_coupon_is_used_by_who_was_shown_the_offer(world, 
         if person.till_us is None or person.member is None:
             assert person.till_us is None or receipt_of(scenario, 7, day, person, None) is not None or not person.lines
             continue
-        shown = Shown(person.index, card(person.member), "p", "o", "CODE", 0, person.till_us + 1, person.till_us - 1)
+        shown = Shown(person.index, card(person.member), 1, "o", "CODE", 0, person.till_us + 1, person.till_us - 1)
         without, offered = (receipt_of(scenario, 7, day, person, what) for what in (None, shown))
         for receipt in (without, offered):
             if receipt is None:
@@ -141,8 +141,8 @@ def test_triggers_are_dwells_that_were_long_enough(world, day):
     assert len(found) > 100
     assert all(trigger.at_us - trigger.entered_us == 20_000_000 for trigger in found)
     first = found[0]
-    early = Shown(first.person, "c", "p", "o", None, 0, 0, first.at_us - 6_000_000)
-    late = Shown(first.person, "c", "p", "o", None, 0, 0, first.at_us + 400_000)
+    early = Shown(first.person, "c", 1, "o", None, 0, 0, first.at_us - 6_000_000)
+    late = Shown(first.person, "c", 1, "o", None, 0, 0, first.at_us + 400_000)
     assert trigger_of(early, [first]) is None
     assert trigger_of(late, [first]) == first
 

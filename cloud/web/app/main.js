@@ -1,7 +1,7 @@
 // The member's page: the card, offers as they arrive, and what the member allows.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, get, onUnauthorised, send } from "../shared/api.js";
-import { learnNow, nowUs } from "../shared/clock.js";
+import { clockOffset, learnNow, nowUs } from "../shared/clock.js";
 import * as format from "../shared/format.js";
 import { html, render } from "../shared/html.js";
 import { Icon, Notice, ThemeButton } from "../shared/parts.js";
@@ -26,7 +26,8 @@ const TABS = [{ tab: "home", icon: "card" }, { tab: "inbox", icon: "inbox" }, { 
 const RETRY_S = 5;
 
 function App() {
-  const kept = useRef(recall());
+  const kept = useRef(/** @type {import("./types.js").Snapshot | null | undefined} */ (undefined));
+  if (kept.current === undefined) kept.current = recalled();
   const [me, setMe] = useState(/** @type {Me | null | undefined} */ (kept.current?.me));
   const [offers, setOffers] = useState(kept.current?.offers ?? []);
   const [as_of_us, setAsOf] = useState(kept.current?.at_us ?? 0);
@@ -75,36 +76,39 @@ function App() {
     return () => clearInterval(timer);
   }, [away, me === null]);
   useEffect(() => {
-    if (me && !away && as_of_us > 0) remember({ me, offers, at_us: as_of_us });
+    if (me && !away && as_of_us > 0) remember({ me, offers, at_us: as_of_us, offset_us: clockOffset() });
   }, [me, offers, as_of_us, away]);
 
   async function signOut() {
+    leave(false);
     try {
       await send("DELETE", "/app/v1/session", undefined, true);
     } catch (error) {
-      // Offline the cookie stays with the browser, but nothing of the member stays on the screen.
+      // Offline the cookie stays with the browser, but nothing of the member stays on the phone.
       if (!(error instanceof ApiError)) throw error;
     }
-    leave(false);
   }
 
   if (me === undefined) return null;
   if (me === null) return html`<${SignIn} ended=${ended} onSignedIn=${() => void look()} />`;
-  return html`<${Home} key=${me.card} me=${me} offers=${offers} onOffers=${setOffers} away=${away} as_of_us=${as_of_us} onLook=${look} onSignOut=${signOut} />`;
+  return html`<${Home} key=${me.card} me=${me} offers=${offers} onOffers=${setOffers} away=${away} as_of_us=${as_of_us} onLook=${look} onPing=${() => setAsOf(nowUs())} onSignOut=${signOut} />`;
 }
 
 /**
  * @param {{me: Me, offers: Offer[], onOffers: (change: (old: Offer[]) => Offer[]) => void, away: boolean, as_of_us: number,
- *   onLook: () => Promise<void>, onSignOut: () => void}} props
+ *   onLook: () => Promise<void>, onPing: () => void, onSignOut: () => void}} props
  */
-function Home({ me, offers, onOffers, away, as_of_us, onLook, onSignOut }) {
+function Home({ me, offers, onOffers, away, as_of_us, onLook, onPing, onSignOut }) {
   const [tab, setTab] = useState(/** @type {Tab} */ ("home"));
   const [newest, setNewest] = useState(/** @type {Offer | null} */ (null));
   const [link, setLink] = useState(/** @type {Link} */ ("connecting"));
   const main = useRef(/** @type {HTMLElement | null} */ (null));
 
   useEffect(() => openStream("/app/v1/stream", {
-    ping: (data) => { if (data && typeof data === "object" && "at_us" in data) learnNow(Number(data.at_us)); },
+    ping: (data) => {
+      if (data && typeof data === "object" && "at_us" in data) learnNow(Number(data.at_us));
+      onPing();
+    },
     offer: (data) => {
       const offer = /** @type {Offer} */ (data);
       onOffers((old) => [offer, ...old.filter((one) => one.push_id !== offer.push_id)]);
@@ -153,6 +157,13 @@ function Home({ me, offers, onOffers, away, as_of_us, onLook, onSignOut }) {
       ${TABS.map(({ tab: one, icon }) => html`<button key=${one} type="button" aria-current=${one === tab ? "page" : undefined} onClick=${() => open(one)}>
         <${Icon} name=${icon} /><span>${t.tabs[one]}</span></button>`)}
     </nav>`;
+}
+
+/** The last snapshot; times of offers then follow the clock that the service had. */
+function recalled() {
+  const kept = recall();
+  if (kept && Number.isFinite(kept.offset_us)) learnNow(Date.now() * 1000 + kept.offset_us);
+  return kept;
 }
 
 /** @param {{me: Me}} props */

@@ -18,14 +18,15 @@ export function isLive(offer, now_us) {
   return offer.expires_us > now_us && ["sent", "shown", "clicked"].includes(offer.state);
 }
 
-/** The present instant, moving once a second while somebody looks. */
+/** The present instant, moving once a second. */
 export function useNow() {
-  const [now_us, setNow] = useState(nowUs());
+  const [, tick] = useState(0);
   useEffect(() => {
-    const timer = setInterval(() => setNow(nowUs()), 1000);
+    const timer = setInterval(() => tick((old) => old + 1), 1000);
     return () => clearInterval(timer);
   }, []);
-  return now_us;
+  // Read at each drawing, not at each tick: an offer that just arrived must not look as if it came from the future.
+  return nowUs();
 }
 
 /** @param {{offers: Offer[], newest: string | null, onState: (push_id: string, state: "shown" | "clicked" | "dismissed") => void}} props */

@@ -7,6 +7,9 @@
  *   sent_us: number, expires_us: number, why: string | null}} Offer
  */
 /** @typedef {{purpose: string, title: string, text: string, granted: boolean}} Consent */
-/** What is kept on the phone for the time without a connection. @typedef {{me: Me, offers: Offer[], at_us: number}} Snapshot */
+/**
+ * What is kept on the phone for the time without a connection, and how far the phone's clock was off then.
+ * @typedef {{me: Me, offers: Offer[], at_us: number, offset_us: number}} Snapshot
+ */
 
 export {};

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { ApiError, get, send } from "../shared/api.js";
 import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
-import { Empty, Icon, Notice } from "../shared/parts.js";
+import { Bar, Empty, Icon, Notice } from "../shared/parts.js";
 import { useResource } from "../shared/resource.js";
 import { Funnel } from "./chart.js";
 import { Interval } from "./interval.js";
@@ -48,7 +48,7 @@ const loadResult = (campaign, signal) => get(`/v1/campaigns/${encodeURIComponent
 function ruleText(campaign, plan) {
   const zone = plan.zones.find((one) => one.zone === campaign.zone)?.name ?? campaign.zone;
   return [
-    t.campaigns.rule(zone, format.duration(campaign.dwell_s)),
+    t.campaigns.rule(zone, format.durationWords(campaign.dwell_s)),
     campaign.segment ? t.campaigns.audience(campaign.segment) : t.campaigns.everyone,
     t.campaigns.control(format.percent(campaign.control_share)),
   ].join(" · ");
@@ -181,6 +181,6 @@ function Refusals({ refused }) {
   const most = Math.max(...rows.map(([, n]) => n));
   return html`<dl class="refusals">${rows.map(([reason, n]) => html`<div key=${reason}>
     <dt>${refusals[reason] ?? reason.replaceAll("_", " ")}</dt>
-    <dd><meter min="0" max=${most} value=${n} aria-hidden="true"></meter>${format.count(n)}</dd>
+    <dd><${Bar} share=${n / most} />${format.count(n)}</dd>
   </div>`)}</dl>`;
 }

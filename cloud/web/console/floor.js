@@ -1,8 +1,8 @@
 // The floor plan: presence on a canvas, and zones, nodes and asset tracks as SVG above it. y grows upwards.
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
-import { useDark } from "../shared/parts.js";
+import { useDark, useWidth } from "../shared/parts.js";
 import { colourTable, paint } from "./heat.js";
 import { nodeStates, t } from "./strings.js";
 
@@ -14,9 +14,11 @@ import { nodeStates, t } from "./strings.js";
 /** @typedef {import("./types.js").Counted} Counted */
 /** @typedef {import("./grids.js").Drawn} Drawn */
 
-/** Free space around the floor, pixels: nodes hang on walls. */
+// Everything is drawn in units of 1/16 rem, so that names and nodes grow with the page on very wide screens.
+
+/** Free space around the floor: nodes hang on walls. */
 const MARGIN = 14;
-/** About the width of a letter of a zone's name, pixels. */
+/** About the width of a letter of a zone's name. */
 const LETTER = 6.6;
 
 /**
@@ -30,7 +32,8 @@ const LETTER = 6.6;
 export function FloorPlan(props) {
   const { plan, floor, grid, layers } = props;
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
-  const width = useWidth(box);
+  const unit_px = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+  const width = useWidth(box) / unit_px;
   const scale = Math.max(1, (width - 2 * MARGIN) / floor.width_m);
   const height = floor.depth_m * scale + 2 * MARGIN;
   /** @param {number} x_m */
@@ -42,16 +45,19 @@ export function FloorPlan(props) {
   function look(event) {
     const frame = box.current?.getBoundingClientRect();
     if (!frame) return;
-    const x_m = (event.clientX - frame.left - MARGIN) / scale;
-    const y_m = floor.depth_m - (event.clientY - frame.top - MARGIN) / scale;
+    const x_m = ((event.clientX - frame.left) / unit_px - MARGIN) / scale;
+    const y_m = floor.depth_m - ((event.clientY - frame.top) / unit_px - MARGIN) / scale;
     const inside = x_m >= 0 && y_m >= 0 && x_m < floor.width_m && y_m < floor.depth_m;
     props.onPoint(inside ? { x_m, y_m, value: valueAt(grid, x_m, y_m) } : null);
   }
 
-  return html`<div class="floor" ref=${box} onPointerMove=${look} onPointerLeave=${() => props.onPoint(null)}>
+  // The whole plan and its time line fit on one screen, whatever the floor's proportions.
+  const fit = `max(18rem, calc((100dvh - 27rem) * ${(floor.width_m / floor.depth_m).toFixed(4)}))`;
+  return html`<div class="floor" ref=${box} style=${{ maxWidth: fit }} onPointerMove=${look} onPointerLeave=${() => props.onPoint(null)}>
     <${HeatLayer} grid=${layers.heat ? grid : null} top=${props.top} strength=${props.strength}
-      width=${floor.width_m * scale} height=${floor.depth_m * scale} />
-    <svg width=${width} height=${height} viewBox="0 0 ${width} ${height}" role="img" aria-label=${t.map.plan(floor.name)}>
+      margin=${MARGIN * unit_px}
+      width=${floor.width_m * scale * unit_px} height=${floor.depth_m * scale * unit_px} />
+    <svg viewBox="0 0 ${width} ${height}" role="img" aria-label=${t.map.plan(floor.name)}>
       <rect class="walls" x=${px(0)} y=${py(floor.depth_m)} width=${floor.width_m * scale} height=${floor.depth_m * scale} />
       ${plan.zones.filter((zone) => zone.floor === floor.floor).map((zone) => html`<${ZoneShape} key=${zone.zone}
         zone=${zone} px=${px} py=${py} name=${layers.names} count=${props.counts.get(zone.zone)}
@@ -69,20 +75,6 @@ export function FloorPlan(props) {
   </div>`;
 }
 
-/** The width that an element has, followed. @param {{current: HTMLElement | null}} ref */
-function useWidth(ref) {
-  const [width, setWidth] = useState(640);
-  useLayoutEffect(() => {
-    const element = ref.current;
-    if (!element) return;
-    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
-    setWidth(element.clientWidth);
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
-  return width;
-}
-
 /** The grid's value where a point lies, in the grid's unit. @param {Drawn | null} grid @param {number} x_m @param {number} y_m */
 function valueAt(grid, x_m, y_m) {
   if (!grid) return 0;
@@ -92,8 +84,8 @@ function valueAt(grid, x_m, y_m) {
   return grid.smoothed[row * nx + column];
 }
 
-/** @param {{grid: Drawn | null, top: number, strength: number, width: number, height: number}} props */
-function HeatLayer({ grid, top, strength, width, height }) {
+/** Measures in CSS pixels. @param {{grid: Drawn | null, top: number, strength: number, margin: number, width: number, height: number}} props */
+function HeatLayer({ grid, top, strength, margin, width, height }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const dark = useDark();
   const table = useMemo(() => colourTable(dark), [dark]);
@@ -112,7 +104,7 @@ function HeatLayer({ grid, top, strength, width, height }) {
   }, [grid, top, table, width, height]);
 
   return html`<canvas ref=${canvas} class="heat" aria-hidden="true"
-    style=${{ left: `${MARGIN}px`, top: `${MARGIN}px`, width: `${width}px`, height: `${height}px`, opacity: strength }}></canvas>`;
+    style=${{ left: `${margin}px`, top: `${margin}px`, width: `${width}px`, height: `${height}px`, opacity: strength }}></canvas>`;
 }
 
 /**

@@ -3,9 +3,9 @@
 /** Standard deviation of the smoothing, metres: about how well a position is known. */
 const SIGMA_M = 0.7;
 /** Pixels along the longer side of the image that the browser then scales; more is not visible under smoothing. */
-const IMAGE_SIDE = 640;
+const IMAGE_SIDE = 400;
 /** The scale ends at this quantile of the occupied cells, so that one till does not bleach the rest. */
-const TOP_QUANTILE = 0.99;
+const TOP_QUANTILE = 0.998;
 
 /**
  * A copy of the grid, smoothed by a Gaussian along both axes. At the edges the weights are renormalised, so a shelf
@@ -54,7 +54,7 @@ export function scaleTop(values) {
 }
 
 /** Colour stops as [OKLab lightness, chroma, hue in degrees], from least to most presence. */
-const LIGHT_STOPS = [[0.93, 0.05, 170], [0.8, 0.11, 165], [0.66, 0.13, 195], [0.5, 0.14, 255], [0.34, 0.16, 290]];
+const LIGHT_STOPS = [[0.93, 0.05, 170], [0.8, 0.1, 175], [0.66, 0.1, 210], [0.5, 0.13, 255], [0.34, 0.15, 285]];
 const DARK_STOPS = [[0.3, 0.07, 280], [0.42, 0.14, 290], [0.58, 0.18, 340], [0.74, 0.16, 40], [0.93, 0.13, 95]];
 
 /**

@@ -51,10 +51,16 @@ function Console() {
   }), []);
 
   async function signOut() {
+    const before = session;
+    // First nothing asks any more, then the session ends: no request is left that would be refused.
+    setSession(undefined);
     try {
       await send("DELETE", "/v1/session", undefined, true);
     } catch (error) {
-      if (!(error instanceof ApiError) || error.kind !== "unauthorised") return;
+      if (!(error instanceof ApiError) || error.kind !== "unauthorised") {
+        setSession(before);
+        return;
+      }
     }
     forgetGrids();
     setEnded(false);

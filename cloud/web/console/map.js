@@ -4,7 +4,7 @@ import { get, withQuery } from "../shared/api.js";
 import { nowUs } from "../shared/clock.js";
 import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
-import { Empty, Icon, useDark } from "../shared/parts.js";
+import { Bar, Empty, Icon, useDark } from "../shared/parts.js";
 import { useResource } from "../shared/resource.js";
 import { FloorPlan } from "./floor.js";
 import { keptGrid, loadGrid } from "./grids.js";
@@ -45,11 +45,13 @@ export function MapPage({ plan, now, link, range, onRange }) {
   const nodes = useResource(`nodes ${plan.store}`, (signal) => get(`/v1/stores/${encodeURIComponent(plan.store)}/nodes`, signal), 15);
   const shown = period.shown;
   const tracks = useResource(shown ? JSON.stringify([plan.store, shown]) : null, (signal) => loadTracks(plan.store, /** @type {Span} */ (shown), signal));
-  const counts = useMemo(() => new Map(now?.zones.map((zone) => [zone.zone, zone]) ?? []), [now]);
+  // Counts of now stand on the plan only while the plan shows a period that ends now.
+  const present = range !== "yesterday" && period.at === null;
+  const counts = useMemo(() => new Map(present ? now?.zones.map((zone) => [zone.zone, zone]) : []), [now, present]);
 
   if (!floor) return html`<${Empty} icon="map" title=${t.noPlan.title} text=${t.noPlan.text} />`;
   const area = floor.cell_m ** 2;
-  const unit = unitFor((period.top / area));
+  const unit = unitFor(period.top / area);
   return html`<div class="map-page">
     <section class="card map-card" aria-label=${t.titles.map}>
       <div class="toolbar">
@@ -197,7 +199,7 @@ function Timeline({ period, tz }) {
     <div class="slider">
       <div class="slider-head">
         <strong>${text}</strong>
-        <span class="muted small">${at === null ? t.map.wholePeriod : t.map.step(format.duration(period.step_s))}</span>
+        <span class="muted small">${at === null ? t.map.wholePeriod : t.map.step(format.durationWords(period.step_s))}</span>
       </div>
       <input type="range" min="0" max=${Math.max(0, steps.length - 1)} step="1" value=${at ?? Math.max(0, steps.length - 1)}
         disabled=${steps.length < 2} aria-label=${t.map.time} aria-valuetext=${text} onInput=${slide} />
@@ -282,7 +284,7 @@ function NowPanel({ plan, now, link, chosen, onChoose }) {
             onClick=${() => onChoose(chosen === zone.zone ? null : zone.zone)}>
             <span class="zone-name">${zone.name}</span>
             <span class="zone-count"><${FewPlain} ...${counted} /></span>
-            <meter min="0" max=${most} value=${counted.n ?? 0} aria-hidden="true"></meter>
+            <${Bar} share=${(counted.n ?? 0) / most} />
           </button></li>`;
         })}
       </ul>`}

@@ -2,7 +2,7 @@
 import { get } from "../shared/api.js";
 import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
-import { Empty } from "../shared/parts.js";
+import { Bar, Empty } from "../shared/parts.js";
 import { useResource } from "../shared/resource.js";
 import { Failed, Loading } from "./parts.js";
 import { t } from "./strings.js";
@@ -50,7 +50,7 @@ function VisitRow({ visit, names, tz }) {
     <div class="visit-receipt">
       ${visit.receipt
         ? html`<strong>${format.money(visit.receipt.total, visit.receipt.currency)}</strong>
-          <span class="sure small"><meter min="0" max="1" value=${visit.receipt.confidence} aria-hidden="true"></meter>
+          <span class="sure small"><${Bar} share=${visit.receipt.confidence} />
             ${t.visits.confidence(format.percent(visit.receipt.confidence))}</span>
           <span class="muted small">${visit.receipt.reason}</span>`
         : html`<span class="muted small">${t.visits.noReceipt}</span>`}

@@ -4,7 +4,7 @@ import { get, withQuery } from "../shared/api.js";
 import { nowUs } from "../shared/clock.js";
 import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
-import { Empty, Icon } from "../shared/parts.js";
+import { Bar, Empty, Icon } from "../shared/parts.js";
 import { useResource } from "../shared/resource.js";
 import { Failed, Few, Loading, RangePicker } from "./parts.js";
 import { spanOf } from "./ranges.js";
@@ -54,7 +54,7 @@ function ZoneTable({ rows }) {
   const few = rows.find((row) => row.visits === null)?.less_than;
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${t.titles.zones}>
       <table class="zones">
-        <thead><tr>${COLUMNS.map(({ field, label, number }) => html`<th key=${field} scope="col" class=${number ? "number" : ""}
+        <thead><tr>${COLUMNS.map(({ field, label, number }) => html`<th key=${field} scope="col" class="${number ? "number" : ""} ${field}"
           aria-sort=${sort.field !== field ? "none" : sort.down ? "descending" : "ascending"}>
           <button class="sort" type="button" onClick=${() => setSort({ field, down: sort.field === field ? !sort.down : number })}>
             ${label}<${Icon} name="down" />
@@ -62,8 +62,8 @@ function ZoneTable({ rows }) {
         </th>`)}</tr></thead>
         <tbody>${sorted.map((row) => html`<tr key=${row.zone}>
           <th scope="row">${row.name}</th>
-          <td class="muted">${zoneKinds[row.kind] ?? row.kind}</td>
-          <td class="number bar-cell"><meter min="0" max=${most} value=${row.visits ?? 0} aria-hidden="true"></meter><${Few} n=${row.visits} less_than=${row.less_than} /></td>
+          <td class="muted kind">${zoneKinds[row.kind] ?? row.kind}</td>
+          <td class="number bar-cell"><${Bar} share=${(row.visits ?? 0) / most} /><${Few} n=${row.visits} less_than=${row.less_than} /></td>
           <td class="number">${row.mean_dwell_s === null ? t.zones.none : format.duration(row.mean_dwell_s)}</td>
           <td class="number">${row.median_dwell_s === null ? t.zones.none : format.duration(row.median_dwell_s)}</td>
           <td class="number">${row.conversion === null ? t.zones.none : format.percent(row.conversion)}</td>

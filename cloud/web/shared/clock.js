@@ -15,6 +15,11 @@ export function nowUs() {
   return Date.now() * 1000 + offset_us;
 }
 
+/** The service's clock less the machine's, microseconds. */
+export function clockOffset() {
+  return offset_us;
+}
+
 /** Whether the service told its time on this page. */
 export function clockKnown() {
   return learnt;

@@ -22,27 +22,29 @@ export const percent = (fraction) => share.format(fraction);
 /** Percentage points with their sign. @param {number} value */
 export const signed = (value) => points.format(value).replace("-", "−");
 
-/** @param {number} value @param {"second" | "minute" | "hour" | "day"} unit */
-function inUnit(value, unit) {
-  return new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "short" }).format(value);
-}
+/** @typedef {"second" | "minute" | "hour" | "day"} Unit */
 
-/** "45 sec", "3 min 20 sec", "2 hr 5 min". @param {number} seconds */
-export function duration(seconds) {
+/** The two largest units of a duration. @param {number} seconds @returns {[number, Unit][]} */
+function inUnits(seconds) {
   const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return inUnit(s, "second");
-  if (s < 3600) return pair(Math.floor(s / 60), "minute", s % 60, "second");
-  if (s < 86400) return pair(Math.floor(s / 3600), "hour", Math.floor((s % 3600) / 60), "minute");
-  return pair(Math.floor(s / 86400), "day", Math.floor((s % 86400) / 3600), "hour");
+  if (s < 60) return [[s, "second"]];
+  if (s < 3600) return [[Math.floor(s / 60), "minute"], [s % 60, "second"]];
+  if (s < 86400) return [[Math.floor(s / 3600), "hour"], [Math.floor((s % 3600) / 60), "minute"]];
+  return [[Math.floor(s / 86400), "day"], [Math.floor((s % 86400) / 3600), "hour"]];
 }
 
-/**
- * @param {number} big @param {"minute" | "hour" | "day"} bigUnit
- * @param {number} small @param {"second" | "minute" | "hour"} smallUnit
- */
-function pair(big, bigUnit, small, smallUnit) {
-  return small === 0 ? inUnit(big, bigUnit) : `${inUnit(big, bigUnit)} ${inUnit(small, smallUnit)}`;
+/** @param {number} seconds @param {"narrow" | "short"} unitDisplay */
+function durationAs(seconds, unitDisplay) {
+  return inUnits(seconds)
+    .filter(([value], i) => i === 0 || value > 0)
+    .map(([value, unit]) => new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay }).format(value))
+    .join(" ");
 }
+
+/** "45s", "3m 20s", "2h 5m": for tables. @param {number} seconds */
+export const duration = (seconds) => durationAs(seconds, "narrow");
+/** "3 min 20 sec": within sentences. @param {number} seconds */
+export const durationWords = (seconds) => durationAs(seconds, "short");
 
 /** "9:41" of time left. @param {number} seconds */
 export function countdown(seconds) {

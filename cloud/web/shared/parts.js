@@ -1,5 +1,5 @@
 // Small parts that both pages use: icons, notices, empty states, the theme button.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { html } from "./html.js";
 
 /** Drawn on a 24 × 24 grid with strokes only. */
@@ -48,6 +48,27 @@ export function Notice({ tone = "info", children, action, onAction }) {
 /** Says what is missing and how to get it. @param {{icon: IconName, title: string, text: string, children?: import("./html.js").Children}} props */
 export function Empty({ icon, title, text, children }) {
   return html`<div class="empty"><${Icon} name=${icon} /><h2>${title}</h2><p>${text}</p>${children}</div>`;
+}
+
+/** A part of a whole as a bar; the number stands beside it, so it is not read out. @param {{share: number}} props */
+export function Bar({ share }) {
+  const width = 100 * Math.min(1, Math.max(0, share));
+  return html`<svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+    <rect class="rail" width="100" height="4" /><rect width=${width} height="4" /></svg>`;
+}
+
+/** The width that an element has, in CSS pixels, followed. @param {{current: HTMLElement | null}} ref @param {number} [guess] until it is known */
+export function useWidth(ref, guess = 640) {
+  const [width, setWidth] = useState(guess);
+  useLayoutEffect(() => {
+    const element = ref.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
+    setWidth(element.clientWidth);
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  return width;
 }
 
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");

@@ -1,0 +1,250 @@
+"""`./aisle demo`: a store with people in it, on this machine, from radio frame to offer and heatmap."""
+
+import json
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from cli import ROOT
+from cli.stack.cloud import LocalCloud
+from cli.stack.processes import StackError
+from cli.stack.store import SimulatedStore, node_addresses, opening_instant
+from contract.clock import SimulatedClock
+from simulators import scenario as scenarios
+from simulators.setup import busiest_start_us
+from simulators.world import World
+
+app = typer.Typer(add_completion=False)
+
+TENANT = "demo"
+HISTORY_DAY_S = 20
+"""Roughly what a day of history takes: the clock begins so much earlier, so that live begins at a busy minute."""
+DRAIN_S = 30.0
+
+
+@app.command()
+def demo(
+    for_s: Annotated[
+        float | None, typer.Option("--for", help="End after so many live seconds and print the figures.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=0, max=60, help="Days of history before today, fast-forwarded at first start.")
+    ] = 2,
+    seed: Annotated[int, typer.Option(help="Another seed is another crowd.")] = 1,
+    scenario: Annotated[str, typer.Option(help="Which store to simulate.")] = "corner-store",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the last demo and begin anew.")] = False,
+    port: Annotated[
+        int | None, typer.Option(help="The console's port; a free one is found and kept if not given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --for: one JSON object on stdout.")] = False,
+) -> None:
+    """Simulate a store: six nodes, shoppers with tags and phones, a till, a campaign; with its console and app.
+
+    Ctrl-C ends it; the next start goes on where it stopped. Everything listens on this machine only.
+    """
+    console = Console(stderr=True)
+    root = ROOT / ".aisle" / "demo"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        figures = run(root, scenario, seed, days, for_s, port, console, fresh=fresh)
+    except StackError as error:
+        console.print(f"[red]demo:[/red] {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("stopped; ./aisle demo goes on from here")
+        raise typer.Exit(0) from None
+    if figures is not None:
+        print(json.dumps(figures) if as_json else "\n".join(f"{name:>18} {value}" for name, value in figures.items()))
+
+
+def run(
+    root: Path,
+    scenario: str,
+    seed: int,
+    days: int,
+    for_s: float | None,
+    port: int | None,
+    console: Console,
+    *,
+    fresh: bool,
+) -> dict[str, Any] | None:
+    """The whole demo; returns its figures if it was to end by itself. Raises StackError."""
+    begun = time.monotonic()
+    state = _State.load(root)
+    if fresh or (state and (state.seed, state.scenario) != (seed, scenario)):
+        _forget(root)
+        state = None
+    known = scenarios.load(scenario)
+    nodes = node_addresses(known, TENANT)
+    clock = _begin_clock(scenario, seed, 0 if state else days, state, for_s)
+    cloud = LocalCloud(root, TENANT, nodes, clock=clock.spec(), port=port)
+    store = SimulatedStore(cloud, scenario, seed, clock.spec())
+    with cloud:
+        cloud.start(console.print)
+        if not store.is_set_up:
+            store.set_up(console.print)
+        store.write_files()
+        startup_s = time.monotonic() - begun
+        console.print(_welcome(store))
+        history_s = 0.0
+        if state is None:
+            history_s = _fast_forward(store, clock.now_us(), days, console)
+        _State(scenario, seed, clock.now_us()).save(root)
+        store.start()
+        try:
+            _watch(store, for_s, console)
+        finally:
+            _State(scenario, seed, clock.now_us()).save(root)
+        if for_s is None:
+            return None
+        return _finish(store) | {"startup_s": round(startup_s, 1), "history_s": round(history_s, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the next start must know."""
+
+    scenario: str
+    seed: int
+    at_us: int
+
+    @classmethod
+    def load(cls, root: Path) -> "_State | None":
+        file = root / "state.json"
+        return cls(**json.loads(file.read_text())) if file.exists() else None
+
+    def save(self, root: Path) -> None:
+        fields = {"scenario": self.scenario, "seed": self.seed, "at_us": self.at_us}
+        (root / "state.json").write_text(json.dumps(fields))
+
+
+def _forget(root: Path) -> None:
+    """Remove the last demo's data, wherever the database put it."""
+    from cli.stack.postgres import Postgres
+
+    if (root / "postgres").exists():
+        Postgres(root / "postgres").destroy()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _begin_clock(scenario: str, seed: int, days: int, state: _State | None, for_s: float | None) -> SimulatedClock:
+    world = World(scenarios.load(scenario), seed)
+    lead_us = (days + 1) * HISTORY_DAY_S * 1_000_000
+
+    def busiest(day: Any) -> int:
+        return busiest_start_us(world, day, span_s=int(for_s or 300)) - lead_us
+
+    start_us = opening_instant(world.scenario, busiest, state.at_us if state else None)
+    return SimulatedClock(start_us, time.time_ns() // 1_000)
+
+
+def _welcome(store: SimulatedStore) -> Panel:
+    url = store.cloud.url
+    logins = "\n".join(f"  {role:<11} {login.login:<18} {login.password}" for role, login in store.cloud.logins.items())
+    members = json.loads((store.folder / "members.json").read_text())
+    member = members[0]
+    text = (
+        f"console   {url}/console/\n{logins}\n"
+        f"app       {url}/app/   card {member['card']}, code {member['activation_code']}\n"
+        f"api       {url}/docs\n\nDEMO DATA: a simulated store, nobody real."
+    )
+    return Panel(text, title=f"Aisle - {store.scenario.store.name}", expand=False)
+
+
+def _fast_forward(store: SimulatedStore, until_us: int, days: int, console: Console) -> float:
+    begun = time.monotonic()
+    with console.status("history") as status:
+        for line in store.history(until_us, days):
+            _revive(store, console)
+            if "share" in line:
+                status.update(
+                    f"history: {line['share']:.0%}, {line['at'][:16].replace('T', ' ')}, {line['events']} events"
+                )
+    seconds = time.monotonic() - begun
+    console.print(f"history: {days} days and this morning in {seconds:.0f} s")
+    return seconds
+
+
+def _revive(store: SimulatedStore, console: Console) -> None:
+    """Start again what ended by itself, as systemd or the container runtime would."""
+    for ended in store.cloud.processes.ended():
+        console.print(f"[red]{ended}[/red]; it is started again")
+        store.cloud.processes.restart(ended.name)
+
+
+def _watch(store: SimulatedStore, for_s: float | None, console: Console) -> None:
+    """The live line, until the time is up or Ctrl-C."""
+    deadline = time.monotonic() + for_s if for_s is not None else None
+    campaign, place = store.scenario.campaign.campaign, store.scenario.store.store
+    stored = None
+    stop = threading.Event()
+    with store.staff() as api, console.status("live") as status:
+        while deadline is None or time.monotonic() < deadline:
+            _revive(store, console)
+            try:
+                progress, now, result = (
+                    api.get(path).raise_for_status().json()
+                    for path in ("/v1/progress", f"/v1/stores/{place}/now", f"/v1/campaigns/{campaign}/result")
+                )
+            except httpx.HTTPError as error:
+                status.update(f"live: the api does not answer ({error}); it is retried")
+                stop.wait(1)
+                continue
+            rate = progress["events_stored"] - stored if stored is not None else 0
+            stored = progress["events_stored"]
+            people = now["people"]["n"] if now["people"]["n"] is not None else f"<{now['people']['less_than']}"
+            lift = f"{result['lift_pp']:+.1f} pp" if result["lift_pp"] is not None else "-"
+            status.update(
+                f"live: {rate} events/s, {people} recognised people, {result['sent']} offers, lift so far {lift}"
+            )
+            left = 1.0 if deadline is None else min(1.0, max(0.0, deadline - time.monotonic()))
+            stop.wait(left)
+
+
+def _finish(store: SimulatedStore) -> dict[str, Any]:
+    """End people and nodes, drain, and count."""
+    seen = store.stop_people()
+    for node in store.nodes:
+        store.cloud.processes.stop(f"node-{node.node}")
+    with store.staff() as api:
+        _drain(store, api)
+        progress = api.get("/v1/progress").raise_for_status().json()
+    return {
+        "events_stored": progress["events_stored"],
+        "events_lost": store.accepted() - progress["events_stored"],
+        "positions": progress["positions"],
+        "visits": progress["visits"],
+        "receipts": progress["receipts"],
+        "receipts_joined": progress["receipts_joined"],
+        "offers_decided": progress["offers_decided"],
+        "ghosts": progress["ghosts"],
+        "pushes_delivered": progress["pushes_delivered"],
+        "push_p50_ms": seen.get("push_p50_ms"),
+        "push_p95_ms": seen.get("push_p95_ms"),
+        "pushes_live": len(seen.get("push_latencies_ms", ())),
+        "pushes_without_trigger": seen.get("pushes_without_trigger"),
+    }
+
+
+def _drain(store: SimulatedStore, api: httpx.Client) -> None:
+    """Until every outbox is empty and the story is told. What a stopped node still holds is sent by a short new start."""
+    deadline = time.monotonic() + DRAIN_S
+    if store.waiting():
+        for node in store.nodes:
+            store.cloud.processes.restart(f"node-{node.node}")
+    while store.waiting() or api.get("/v1/progress/queue").raise_for_status().json()["queue"]:
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"{store.waiting()} batches were not stored within {DRAIN_S:g} s; see {store.cloud.root}/logs"
+            )
+        time.sleep(0.1)

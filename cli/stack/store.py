@@ -1,0 +1,218 @@
+"""A simulated store on a local cloud: set up through the API, its nodes and its people as processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cli.stack.cloud import LocalCloud, Secrets
+from cli.stack.processes import StackError, keep_port, last_line, listens
+from contract.topics import NodeAddress
+from edge.outbox_file import Totals, read_totals
+from simulators import scenario as scenarios
+from simulators import setup
+from simulators.scenario import Scenario
+
+SIMULATED_SCANNER = "simulators.ble:SimulatedScanner"
+
+
+def node_addresses(scenario: Scenario, tenant: str) -> list[NodeAddress]:
+    """The scenario's nodes as the product knows them."""
+    return [NodeAddress(tenant, scenario.store.store, node.node) for node in scenario.nodes]
+
+
+class SimulatedStore:
+    """Files of the store lie below the cloud's root: node.toml and outbox a node, RUN.json, truth."""
+
+    def __init__(self, cloud: LocalCloud, scenario: str, seed: int, clock: str) -> None:
+        self.cloud = cloud
+        self.scenario = scenarios.load(scenario)
+        self._scenario_name = scenario
+        self._seed = seed
+        self._clock = clock
+        self.nodes = node_addresses(self.scenario, cloud.tenant)
+        self.folder = cloud.root / "store"
+        self._secrets = Secrets(cloud.root / "secrets.json")
+        self.air_port = keep_port(cloud.root / "air.port")
+
+    @property
+    def summary(self) -> Path:
+        """Where the people's process writes its figures when it ends."""
+        return self.folder / "summary.json"
+
+    def outbox(self, node: NodeAddress) -> Path:
+        """A node's outbox."""
+        return self.folder / node.node / "outbox.db"
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the store was made in the product before."""
+        return self._secrets.has("till key")
+
+    @contextmanager
+    def staff(self, role: str = "admin") -> Iterator[httpx.Client]:
+        """A client signed in as one of the accounts."""
+        login = self.cloud.logins[role]
+        with httpx.Client(base_url=self.cloud.url, headers={"X-Aisle": "1"}, timeout=60, trust_env=False) as client:
+            client.post("/v1/session", json={"login": login.login, "password": login.password}).raise_for_status()
+            yield client
+
+    def set_up(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Make the store, its survey, its members and the campaign, as staff would. Once."""
+        scenario = self.scenario
+        store = f"/v1/stores/{scenario.store.store}"
+        with self.staff() as api:
+            say("drawing the store and surveying it")
+            _ok(api.put(store, json=setup.store_document(scenario)))
+            survey = setup.survey_document(scenario, self._seed)
+            _ok(api.put(f"{store}/floors/{scenario.store.floor}/survey", json=survey))
+            say(f"admitting {scenario.people.member_pool} members")
+            self._write_members(_ok(api.post("/v1/members/import", json=setup.members_document(scenario, self._seed))))
+            campaign = setup.campaign_document(scenario)
+            _ok(api.post("/v1/segments", json=setup.segment_document()))
+            _ok(api.post("/v1/offers", json=setup.offer_document(scenario)))
+            _ok(api.post("/v1/campaigns", json=campaign))
+            _ok(api.post(f"/v1/campaigns/{campaign['campaign']}/start"))
+            key = _ok(api.post("/v1/api-keys", json={"role": "till", "label": "simulated till"}))
+            self._secrets.put("till key", key["key"])
+
+    def write_files(self) -> None:
+        """node.toml of every node and RUN.json, for this run's ports and clock."""
+        for node in self.nodes:
+            self._write_node(node)
+        login = self.cloud.logins["admin"]
+        run = {
+            "scenario": self._scenario_name,
+            "seed": self._seed,
+            "api": self.cloud.url,
+            "till_key": self._secrets.get("till key"),
+            "members": "members.json",
+            "clock": self._clock,
+            "air_port": self.air_port,
+            "nodes": [f"{node.node}/node.toml" for node in self.nodes],
+            "admin": {"login": login.login, "password": login.password},
+        }
+        _write_private(self.folder / "run.json", json.dumps(run, indent=1))
+
+    def history(self, until_us: int, days: int) -> Iterator[dict[str, Any]]:
+        """Fast-forward through the past; yields the progress lines as they come. Raises StackError."""
+        log = self.cloud.root / "logs" / "history.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        arguments = [
+            "history",
+            "--run",
+            str(self.folder / "run.json"),
+            "--until-us",
+            str(until_us),
+            "--days",
+            str(days),
+        ]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+        with (
+            log.open("ab") as errors,
+            subprocess.Popen(
+                [sys.executable, "-m", "simulators", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                text=True,
+            ) as process,
+        ):
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    yield json.loads(line)
+            finally:
+                if process.poll() is None and sys.exc_info()[0] is not None:
+                    process.terminate()
+        if process.returncode:
+            raise StackError(f"history ended with {process.returncode}: {last_line(log)}")
+
+    def start(self) -> None:
+        """People and nodes, live."""
+        processes = self.cloud.processes
+        run = str(self.folder / "run.json")
+        processes.start("people", sys.executable, "-m", "simulators", "live", "--run", run)
+        processes.wait("people", lambda: listens(self.air_port), 30)
+        for node in self.nodes:
+            self.start_node(node)
+
+    def start_node(self, node: NodeAddress) -> None:
+        """One node, as `python -m edge node.toml`."""
+        environment = {"AISLE_AIR": f"127.0.0.1:{self.air_port}/{node.node}"}
+        toml = str(self.folder / node.node / "node.toml")
+        self.cloud.processes.start(f"node-{node.node}", sys.executable, "-m", "edge", toml, env=environment)
+
+    def stop_people(self) -> dict[str, Any]:
+        """End the people's process; returns what it saw."""
+        self.cloud.processes.stop("people")
+        return dict(json.loads(self.summary.read_text())) if self.summary.exists() else {}
+
+    def accepted(self) -> int:
+        """Events that all outboxes have taken since they were made."""
+        return sum(totals.events_accepted for totals in self._totals())
+
+    def waiting(self) -> int:
+        """Batches that are not acknowledged yet, in all outboxes."""
+        return sum(totals.rows for totals in self._totals())
+
+    def _totals(self) -> list[Totals]:
+        return [read_totals(self.outbox(node)) for node in self.nodes if self.outbox(node).exists()]
+
+    def _write_members(self, answer: Any) -> None:
+        _write_private(self.folder / "members.json", json.dumps(answer["members"]))
+
+    def _write_node(self, node: NodeAddress) -> None:
+        folder = self.folder / node.node
+        _write_private(folder / "password", self.cloud.node_password(node))
+        zone = next(n.zone for n in self.scenario.nodes if n.node == node.node)
+        lines = [
+            "[node]",
+            f'tenant = "{node.tenant}"',
+            f'store = "{node.store}"',
+            f'node = "{node.node}"',
+            *([f'zone = "{zone}"'] if zone else []),
+            f'clock = "{self._clock}"',
+            "[uplink]",
+            'host = "127.0.0.1"',
+            f"port = {self.cloud.broker.port}",
+            f'username = "{node}"',
+            'password_file = "password"',
+            "[ble]",
+            f'backend = "{SIMULATED_SCANNER}"',
+            "[outbox]",
+            'path = "outbox.db"',
+        ]
+        (folder / "node.toml").write_text("\n".join(lines) + "\n")
+
+
+def opening_instant(scenario: Scenario, world_start: Callable[[date], int], saved_us: int | None) -> int:
+    """When a run's clock begins: where the last run stopped, or on the busiest morning minute of today or tomorrow."""
+    today = scenario.date_of(int(datetime.now(UTC).timestamp() * 1e6))
+    if saved_us is None:
+        return world_start(today)
+    day = scenario.date_of(saved_us)
+    _, closes_us = scenario.hours_us(day)
+    return saved_us if saved_us < closes_us - 3_600_000_000 else world_start(day + timedelta(days=1))
+
+
+def _ok(response: httpx.Response) -> Any:
+    if response.is_error:
+        raise StackError(
+            f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text}"
+        )
+    return response.json() if response.content else None
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o600)
+    path.chmod(0o600)
+    path.write_text(text)
