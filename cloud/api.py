@@ -10,7 +10,9 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from psycopg_pool import ConnectionPool, PoolTimeout
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.access import deny_by_default
 from cloud.accounts import routes as account_routes
@@ -26,6 +28,7 @@ from cloud.push import routes as push_routes
 from cloud.receipts import routes as receipt_routes
 from cloud.visits import routes as visit_routes
 from cloud.web.serve import mount_pages
+from contract.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ def make_app(settings: Settings, *, pages: bool = True) -> FastAPI:
     app.add_exception_handler(psycopg.OperationalError, _away)
     app.add_exception_handler(PoolTimeout, _away)
     deny_by_default(app)
+    app.add_middleware(NowHeader, clock=settings.clock)
     if pages:
         mount_pages(app)
     return app
@@ -87,6 +91,22 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with contextlib.suppress(asyncio.CancelledError):
         await listening
     pool.close()
+
+
+class NowHeader:
+    """Every answer tells the product's time, which in a simulated run is not the browser's."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_now(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Aisle-Now"] = str(self._clock.now_us())
+            await send(message)
+
+        await self._app(scope, receive, send_with_now if scope["type"] == "http" else send)
 
 
 def livez() -> dict[str, str]:

@@ -30,6 +30,7 @@ class Air:
         self._port = port
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
+        self._serving: set[asyncio.Task[None]] = set()
         self.dropped = 0
         """Bytes not sent because a scanner did not read."""
 
@@ -39,7 +40,7 @@ class Air:
         return self._port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self._host, self._port)
+        self._server = await asyncio.start_server(self._accept, self._host, self._port)
         self._port = int(self._server.sockets[0].getsockname()[1])
         return self
 
@@ -51,6 +52,7 @@ class Air:
         for scanners in self._scanners.values():
             for writer in list(scanners):
                 writer.close()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -71,6 +73,11 @@ class Air:
                 self.dropped += len(frames)
             else:
                 writer.write(frames)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

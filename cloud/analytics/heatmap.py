@@ -23,6 +23,8 @@ class Heatmap:
     visits: int
     """Visits in the busiest cell: at least so many are in the map. 0 where the map is suppressed."""
     suppressed: bool
+    begins_us: int | None
+    """The floor's first bucket of all time; None while there is none."""
 
 
 def heatmap(conn: Connection[Any], tenant: str, store: str, floor: str, from_us: int, to_us: int) -> Heatmap:
@@ -43,4 +45,5 @@ def heatmap(conn: Connection[Any], tenant: str, store: str, floor: str, from_us:
     busiest = int(visits.max(initial=0))
     suppressed = 0 < busiest < K_COUNT
     shown = np.zeros_like(seconds) if suppressed else merge_upward(seconds, visits)
-    return Heatmap(shown, cell_m, 0 if suppressed else busiest, suppressed)
+    begins = conn.execute(sql.heat_begins, key).fetchone()
+    return Heatmap(shown, cell_m, 0 if suppressed else busiest, suppressed, begins[0] if begins else None)

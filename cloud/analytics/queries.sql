@@ -4,6 +4,10 @@ SELECT nx, ny, seconds, visits FROM heat
 WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND floor = %(floor)s
   AND time >= at_us(%(from_us)s) AND time < at_us(%(to_us)s)
 
+-- name: heat_begins
+-- The first bucket of a floor.
+SELECT us(min(time)) FROM heat WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND floor = %(floor)s
+
 -- name: floor
 -- A floor's grid.
 SELECT width_m, depth_m, cell_m FROM floor

@@ -29,7 +29,6 @@ Analyst = Annotated[Call, allow("analyst", "marketer", "admin")]
 Instant = Annotated[int, Query(ge=0, lt=4_102_444_800_000_000)]
 
 LIVE_EVERY_S = 1.0
-MOST_SPAN_US = 400 * 86_400_000_000
 
 
 class Count(BaseModel):
@@ -112,10 +111,10 @@ def _now_in_tenant(request: Request, principal: Principal, store: str) -> Now:
 @router.get("/heatmap", response_class=Response)
 def heatmap(store: Name, call: Analyst, from_us: Instant, to_us: Instant, floor: Name = "0") -> Response:
     """Seconds of presence in each cell: float32, little-endian, row by row from y = 0; its shape is in X-Aisle-Grid."""
-    found = make_heatmap(call.conn, call.tenant, store, floor, from_us, min(to_us, from_us + MOST_SPAN_US))
+    found = make_heatmap(call.conn, call.tenant, store, floor, from_us, to_us)
     ny, nx = found.seconds.shape
     shape = {"nx": nx, "ny": ny, "cell_m": found.cell_m, "unit": "s", "k": K_COUNT, "visits": found.visits}
-    shape |= {"suppressed": found.suppressed, "from_us": from_us, "to_us": to_us}
+    shape |= {"suppressed": found.suppressed, "from_us": max(from_us, found.begins_us or from_us), "to_us": to_us}
     headers = {"X-Aisle-Grid": json.dumps(shape), "Cache-Control": "no-store"}
     return Response(found.seconds.astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
 

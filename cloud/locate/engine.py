@@ -23,6 +23,8 @@ AWAY_AFTER_US = 12 * 1_000_000
 UNKNOWN_SPREAD_M = 6.0
 """A belief wider than this is no position."""
 LONGEST_STEP_S = 10.0
+OFFSET_SD_DB = 3.0
+"""Phones and tags of many makes send up to several dB louder or softer than the surveyor's tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Engine:
         self.story = Story()
         self._visit_ids = visit_ids
         self._presence_ids = presence_ids
-        self._filter = GridFilter(site.radio_map)
+        self._filter = GridFilter(site.radio_map, offset_sd_db=OFFSET_SD_DB)
         self._zones = ZoneStates(len(site.zones))
         self._tracks: dict[Person, Track] = {}
         self._at_us = 0

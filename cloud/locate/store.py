@@ -85,13 +85,17 @@ class StoreLocator:
             story = self.engine.story
             if until_us > self.timeline.told_until_us:
                 self._tell(until_us)
-            elif not (self._told or story.entered or story.left or story.ended):
+            elif not (self._told or self._came_late() or story.entered or story.left or story.ended):
                 return False
             self.journal.write(story, self.engine.tracks, until_us)
             self.engine.story = Story()
             self._dequeue(until_us)
             self.timeline.told_until_us = until_us
         return True
+
+    def _came_late(self) -> bool:
+        """Whether a batch came whose moment was told without it: it only has to leave the queue."""
+        return any(held.until_us <= self.timeline.told_until_us for held in self._held)
 
     def _read(self) -> None:
         held = [h.queue_id for h in self._held] + self._told

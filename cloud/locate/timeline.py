@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 LIVE_US = 60_000_000
 """Data younger than this is live: nobody waits for a node that said it hears nothing. Older data is a backlog."""
 WAIT_S = 1.5
-"""Real seconds that the others wait for a node that has not spoken."""
+"""Real seconds that the others wait for a node that has not spoken, while the story is live."""
+WAIT_BACKLOG_S = 10.0
+"""The same while a backlog is told, when nothing is urgent."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Timeline:
                 continue
             if node.lagging_since_s is None:
                 node.lagging_since_s = real_s
-            if real_s - node.lagging_since_s < WAIT_S:
+            if real_s - node.lagging_since_s < (WAIT_S if live else WAIT_BACKLOG_S):
                 ready = min(ready, node.until_us)
         return max(ready, self.told_until_us)
 

@@ -11,7 +11,7 @@ class InboxItem(BaseModel):
     body: str
     offer: str
     coupon: str
-    state: Literal["sent", "shown", "clicked", "used", "expired"]
+    state: Literal["sent", "shown", "clicked", "dismissed", "used", "expired"]
     sent_us: int
     expires_us: int
     why: str

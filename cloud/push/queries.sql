@@ -1,7 +1,8 @@
 -- name: inbox
 -- What a member was sent, newest first; a coupon that was used says so.
 SELECT p.push_id, p.title, p.body, p.offer, p.coupon,
-       CASE WHEN c.used_receipt_id IS NOT NULL THEN 'used' WHEN p.clicked_at IS NOT NULL THEN 'clicked'
+       CASE WHEN c.used_receipt_id IS NOT NULL THEN 'used' WHEN p.dismissed_at IS NOT NULL THEN 'dismissed'
+            WHEN p.clicked_at IS NOT NULL THEN 'clicked'
             WHEN p.shown_at IS NOT NULL THEN 'shown' WHEN p.expires_at < at_us(%(now)s) THEN 'expired'
             ELSE 'sent' END,
        us(p.sent_at), us(p.expires_at), p.why
