@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
@@ -130,8 +130,9 @@ def roles_of(route: APIRoute) -> frozenset[str] | None:
 
 
 def api_routes(app: FastAPI) -> list[APIRoute]:
-    """Every route of the API, those of included routers too."""
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+    """Every route of the API, those of included routers too: `app.routes` holds the routers, not their routes."""
+    found = [context.original_route for context in iter_route_contexts(app.routes)]
+    return [route for route in found if isinstance(route, APIRoute)]
 
 
 def deny_by_default(app: FastAPI) -> None:

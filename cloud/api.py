@@ -57,6 +57,7 @@ def make_app(settings: Settings, *, pages: bool = True) -> FastAPI:
     app.add_api_route("/readyz", readyz, methods=["GET"], tags=["health"])
     app.add_exception_handler(AisleError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_form)
+    app.add_exception_handler(psycopg.DataError, _refuse_content)
     app.add_exception_handler(psycopg.OperationalError, _away)
     app.add_exception_handler(PoolTimeout, _away)
     deny_by_default(app)
@@ -133,6 +134,11 @@ def _refuse_form(_request: Request, error: Exception) -> Response:
         for e in error.errors()
     )
     return _problem(422, "The request does not have the expected form", f"{len(found)} mistakes", found)
+
+
+def _refuse_content(_request: Request, error: Exception) -> Response:
+    """What passes the form but not the database: a NUL in a text, a number beyond 64 bits."""
+    return _problem(422, "The request holds a value that cannot be stored", str(error).splitlines()[0], ())
 
 
 def _away(_request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from contract.clock import Clock, clock_from
@@ -21,6 +22,11 @@ class BrokerUrl:
     username: str | None
     password: str | None
     tls: bool
+    ca: str | None
+    """File with the authority that signed the broker's certificate; None: those that the machine trusts."""
+    cert: str | None
+    """File with this process's own certificate; its key is in the file `key`. Both or neither."""
+    key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +52,19 @@ class Settings:
 
     @property
     def broker(self) -> BrokerUrl:
-        """The MQTT broker."""
+        """The MQTT broker. Raises ConfigError, for a certificate file that is not there too."""
         form = "mqtt://USER:PASSWORD@HOST:PORT or mqtts://…"
         url = urlsplit(self._required("AISLE_BROKER", form))
         if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
             raise ConfigError(f"AISLE_BROKER: expected {form}")
         tls = url.scheme == "mqtts"
         user, password = (unquote(part) if part else None for part in (url.username, url.password))
-        return BrokerUrl(url.hostname, url.port or (8883 if tls else 1883), user, password, tls)
+        ca, cert, key = (self._file(f"AISLE_BROKER_{part}") for part in ("CA", "CERT", "KEY"))
+        if (cert is None) != (key is None):
+            raise ConfigError("AISLE_BROKER_CERT and AISLE_BROKER_KEY: found one of them, expected both or neither")
+        if (ca or cert) and not tls:
+            raise ConfigError("AISLE_BROKER: found mqtt:// with certificates, expected mqtts://")
+        return BrokerUrl(url.hostname, url.port or (8883 if tls else 1883), user, password, tls, ca, cert, key)
 
     @property
     def http(self) -> tuple[str, int]:
@@ -76,6 +87,12 @@ class Settings:
             return clock_from(self.environ.get("AISLE_CLOCK"))
         except ValueError as error:
             raise ConfigError(f"AISLE_CLOCK: {error}") from None
+
+    def _file(self, name: str) -> str | None:
+        path = self.environ.get(name)
+        if path and not Path(path).is_file():
+            raise ConfigError(f"{name}: found {path!r}, expected a file that exists")
+        return path or None
 
     def _required(self, name: str, form: str) -> str:
         value = self.environ.get(name)

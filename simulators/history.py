@@ -39,7 +39,7 @@ from simulators.world import STAFF_BEFORE_US, Day, World, card
 
 logger = logging.getLogger(__name__)
 
-WINDOW_US = 5_000_000
+WINDOW_US = 10_000_000
 POLL_S = 0.03
 STALLED_S = 90.0
 """The product is given up when it gets nowhere for so long."""

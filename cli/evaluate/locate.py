@@ -67,8 +67,9 @@ def evaluate(survey: Path, sensors: Path, tracks: list[Path]) -> LocateReport:
     receivers = read_sensors(sensors)
     surveyed = read_survey(survey, receivers)
     walks = [read_track(path, receivers) for path in tracks]
+    names = [track_name(path, tracks) for path in tracks]
     radio_map = fit_map(surveyed, receivers)
-    errors = {walk.name: locator_errors(walk, radio_map) for walk in walks}
+    errors = {name: locator_errors(walk, radio_map) for name, walk in zip(names, walks, strict=True)}
     total = _figures(list(errors.values()))
     plain = {
         name: _figures([_guess_errors(walk, guess, len(receivers.macs)) for walk in walks])
@@ -76,6 +77,11 @@ def evaluate(survey: Path, sensors: Path, tracks: list[Path]) -> LocateReport:
     }
     per_track = {name: _figures([found]) for name, found in errors.items() if len(found)}
     return LocateReport(total.mean_m, total.p50_m, total.p90_m, total.n, per_track, plain)
+
+
+def track_name(path: Path, tracks: list[Path]) -> str:
+    """A track's name in a report: its file's, or the whole path where several files have the same name."""
+    return path.stem if sum(other.stem == path.stem for other in tracks) == 1 else str(path)
 
 
 def fit_map(survey: Survey, sensors: Sensors) -> RadioMap:

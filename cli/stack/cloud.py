@@ -37,7 +37,7 @@ class Login:
 
 
 class LocalCloud:
-    """Starts and stops everything but the nodes. What must outlive a restart (data, passwords, ports) lies below `root`."""
+    """Starts and stops all but the nodes. What must outlive a restart (data, passwords, ports) lies below `root`."""
 
     def __init__(
         self,

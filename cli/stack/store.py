@@ -40,6 +40,7 @@ class SimulatedStore:
         self.nodes = node_addresses(self.scenario, cloud.tenant)
         self.folder = cloud.root / "store"
         self._secrets = Secrets(cloud.root / "secrets.json")
+        self._levels: dict[str, tuple[float, float]] = {}
         self.air_port = keep_port(cloud.root / "air.port")
 
     @property
@@ -85,6 +86,7 @@ class SimulatedStore:
 
     def write_files(self) -> None:
         """node.toml of every node and RUN.json, for this run's ports and clock."""
+        self._levels = setup.presence_levels(self.scenario, self._seed)
         for node in self.nodes:
             self._write_node(node)
         login = self.cloud.logins["admin"]
@@ -173,6 +175,7 @@ class SimulatedStore:
         folder = self.folder / node.node
         _write_private(folder / "password", self.cloud.node_password(node))
         zone = next(n.zone for n in self.scenario.nodes if n.node == node.node)
+        enter_dbm, exit_dbm = self._levels.get(node.node, (-67.0, -75.0))
         lines = [
             "[node]",
             f'tenant = "{node.tenant}"',
@@ -187,6 +190,9 @@ class SimulatedStore:
             'password_file = "password"',
             "[ble]",
             f'backend = "{SIMULATED_SCANNER}"',
+            "[presence]",
+            f"enter_dbm = {enter_dbm}",
+            f"exit_dbm = {exit_dbm}",
             "[outbox]",
             'path = "outbox.db"',
         ]

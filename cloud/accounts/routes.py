@@ -13,6 +13,7 @@ from cloud import access, db
 from cloud.access import STAFF_COOKIE, Call, allow, hash_secret, new_secret
 from cloud.accounts.passwords import verify
 from cloud.errors import NotSignedIn, TooMany
+from cloud.places.service import store_row
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 sql = db.statements("cloud.accounts")
@@ -50,7 +51,7 @@ class Failures:
 
     def check(self, login: str) -> None:
         """Raises TooMany."""
-        times = self._times[login]
+        times = self._times.get(login, deque())  # asking makes no entry: anybody may ask, with any name
         while times and times[0] < time.monotonic() - FAILURE_WINDOW_S:
             times.popleft()
         if len(times) >= MOST_FAILURES:
@@ -102,7 +103,9 @@ def sign_out(request: Request, response: Response) -> None:
 
 @router.post("/api-keys", status_code=201)
 def make_key(body: NewKey, call: Annotated[Call, allow("admin")]) -> Key:
-    """A key for a till or an importer, shown this once."""
+    """A key for a till or an importer, shown this once. 404 for a store that is not there."""
+    if body.store is not None:
+        store_row(call.conn, call.tenant, body.store)
     secret = new_secret()
     values = {"secret": hash_secret(secret), "tenant": call.tenant, "roles": [body.role]}
     call.conn.execute(sql.make_key, values | {"store": body.store, "label": body.label})

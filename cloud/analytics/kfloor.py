@@ -41,11 +41,15 @@ def merge_upward(seconds: Grid, visits: Grid, k: int = K_COUNT) -> Grid:
         levels.append((_quarters(v).sum(0), _quarters(c).max(0), _quarters(n).sum(0)))
     top_v, top_c, top_n = levels[-1]
     mean = np.where(top_c >= k, top_v / np.maximum(top_n, 1), 0).astype(np.float32)
+    splits = np.ones((1, 1), bool)
     for v, c, n in reversed(levels[:-1]):
         fine = np.where((c >= k) | (v == 0), 1, 0)
-        splits = _quarters(fine.astype(np.float32)).min(0) > 0  # every quarter may be shown by itself
+        # Every quarter may be shown by itself. Within a block that shows its mean nothing may: a quarter's own value
+        # there would tell, by subtraction, what its siblings are.
+        splits = (_quarters(fine.astype(np.float32)).min(0) > 0) & splits
         own = np.divide(v, n, out=np.zeros_like(v), where=n > 0)
         mean = np.where(_spread(splits), own, _spread(mean))
+        splits = _spread(splits)
     return np.ascontiguousarray(mean[:ny, :nx], np.float32)
 
 

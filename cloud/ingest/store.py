@@ -7,6 +7,7 @@ is acknowledged again; the same name with another content is buried and refused,
 import hashlib
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ EARLIEST_US = 1_577_836_800_000_000
 """2020-01-01 UTC: an instant before it comes from a clock that was never set. (Old recordings are replayed shifted.)"""
 LATEST_US = 4_102_444_800_000_000
 """2100-01-01 UTC."""
+
+
+RETIRED_AFTER_S = 5.0
+"""Real seconds after which a node that was taken from the plan is heard no more."""
 
 
 class WrongNode(ContractError):
@@ -90,15 +95,17 @@ class Outcome:
 
 
 class NodeDirectory:
-    """The nodes that may speak, kept in memory and looked up again when an unknown one does."""
+    """The nodes that may speak, kept in memory; looked up again when an unknown one does, and now and then."""
 
     def __init__(self) -> None:
         self._keys: Mapping[NodeAddress, int] = {}
+        self._read_at_s = 0.0
 
     def key(self, conn: Connection[TupleRow], address: NodeAddress) -> int:
         """The node's four-byte key. Raises UnknownNode."""
-        if address not in self._keys:
+        if address not in self._keys or time.monotonic() - self._read_at_s > RETIRED_AFTER_S:
             self._keys = {NodeAddress(t, s, n): key for t, s, n, key in conn.execute(sql.nodes)}
+            self._read_at_s = time.monotonic()
         if address not in self._keys:
             raise UnknownNode(f"{address} is not a node of that store")
         return self._keys[address]
@@ -119,7 +126,7 @@ class Store:
         try:
             with conn.transaction():
                 return self._take(conn, messages)
-        except psycopg.DataError as error:
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
             self._days.clear()  # a partition made in the undone transaction is gone
             if len(messages) == 1:
                 return self._bury_alone(conn, messages[0], NotStorable(str(error).splitlines()[0]))
@@ -177,7 +184,9 @@ class Store:
 
     def _record(self, conn: Connection[TupleRow], received: Sequence[Received], outcome: Outcome) -> list[Received]:
         """Enter the ledger; returns the batches that are new, tells the others apart: stored before or name taken."""
-        unique = {r.name: r for r in reversed(received)}
+        unique: dict[tuple[str, str, UUID, int], Received] = {}
+        for one in received:  # in the order of arrival, in which the locator reads them
+            unique.setdefault(one.name, one)
         if not unique:
             return []
         batches = list(unique.values())

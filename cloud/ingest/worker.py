@@ -109,7 +109,7 @@ class Ingest:
     def _connect(self, broker: BrokerUrl) -> None:
         self._client.username_pw_set(broker.username, broker.password)
         if broker.tls:
-            self._client.tls_set()
+            self._client.tls_set(broker.ca, broker.cert, broker.key)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
         self._client.connect_async(broker.host, broker.port, keepalive=20, clean_start=True, properties=properties)

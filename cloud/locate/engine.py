@@ -13,8 +13,10 @@ import numpy.typing as npt
 from cloud.locate.directory import Directory, Person
 from cloud.locate.filter import GridFilter
 from cloud.locate.heat import HeatBucket
+from cloud.locate.hindsight import Hindsight, Trail
+from cloud.locate.motion import Motion
 from cloud.locate.radiomap import Grid, RadioMap
-from cloud.locate.zones import Crossing, ZoneStates
+from cloud.locate.zones import RISE, Crossing, ZoneStates
 
 VISIT_ENDS_AFTER_US = 300 * 1_000_000
 """A subject unheard for five minutes has left the store."""
@@ -23,6 +25,10 @@ AWAY_AFTER_US = 12 * 1_000_000
 UNKNOWN_SPREAD_M = 6.0
 """A belief wider than this is no position."""
 LONGEST_STEP_S = 10.0
+REVISE_AFTER_US = (6_000_000, 14_000_000)
+"""How long after a subject entered a zone the instant is told once more, with what was learned since."""
+ENTRY_LEAD_US = 1_500_000
+"""Entries are told so much earlier than estimated, the estimate's own error: an offer a second early is in time."""
 OFFSET_SD_DB = 3.0
 """Phones and tags of many makes send up to several dB louder or softer than the surveyor's tag."""
 
@@ -48,6 +54,9 @@ class Track:
     started_us: int
     seen_us: int
     presence: dict[str, "OpenPresence"] = field(default_factory=dict)
+    vouched: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Zones whose own node says that the subject is there: since when, and how sure it is."""
+    trail: Trail = field(default_factory=Trail)
     touched: npt.NDArray[np.bool_] | None = None
     """Cells that this visit has been in, so that heat counts it once a cell."""
 
@@ -58,6 +67,11 @@ class OpenPresence:
 
     presence_id: int
     sources: set[str]
+    entered_us: int
+    told_us: int
+    """When it began as told at first."""
+    revised: int = 0
+    """How often the beginning was told once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,14 @@ class Entered:
     source: str
     at_us: int
     confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """A presence began at another instant than was told at first."""
+
+    presence_id: int
+    entered_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +105,7 @@ class Story:
     began: list[Track] = field(default_factory=list)
     ended: list[Track] = field(default_factory=list)
     entered: list[Entered] = field(default_factory=list)
+    revised: list[Revised] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     positions: list[tuple[int, int, float, float, float]] = field(default_factory=list)
     """time_us, visit_id, x_m, y_m, spread_m."""
@@ -110,7 +133,9 @@ class Engine:
         self.story = Story()
         self._visit_ids = visit_ids
         self._presence_ids = presence_ids
-        self._filter = GridFilter(site.radio_map, offset_sd_db=OFFSET_SD_DB)
+        motion = Motion()
+        self._filter = GridFilter(site.radio_map, motion=motion, offset_sd_db=OFFSET_SD_DB)
+        self._hindsight = Hindsight(site.grid, motion)
         self._zones = ZoneStates(len(site.zones))
         self._tracks: dict[Person, Track] = {}
         self._at_us = 0
@@ -156,8 +181,11 @@ class Engine:
         if enter:
             track = track or self._begin(person, since_us)
             track.seen_us = max(track.seen_us, at_us)
-            self._enter(track, zone, "node", max(since_us, track.started_us), confidence)
+            track.vouched[zone] = max(since_us, track.started_us), confidence
+            if not track.trail.looks:  # nothing else is known of it yet: the node is believed
+                self._enter(track, zone, "node", *track.vouched[zone])
         elif track is not None:
+            track.vouched.pop(zone, None)
             self._leave(track, zone, "node", since_us)
 
     def forget(self, member_id: UUID, at_us: int) -> None:
@@ -203,8 +231,13 @@ class Engine:
         mean, spread = self._filter.estimates()
         in_zone = (belief[rows] @ self.site.zone_masks.T.astype(np.float32)).astype(float)
         by_row = {track.row: track for track in tracks}
+        for track in tracks:
+            track.trail.add(at_us, belief[track.row])
         for crossing in self._zones.update(rows, in_zone, at_us, dt_us):
             self._cross(by_row[crossing.row], crossing)
+        for track, beliefs in zip(tracks, in_zone, strict=True):
+            self._heed_vouchers(track, beliefs)
+            self._revise(track, at_us)
         for track in tracks:
             x, y, s = float(mean[track.row, 0]), float(mean[track.row, 1]), float(spread[track.row])
             if s <= UNKNOWN_SPREAD_M:
@@ -244,9 +277,28 @@ class Engine:
         if present is not None:
             present.sources.add(source)
             return
-        present = OpenPresence(next(self._presence_ids), {source})
+        present = OpenPresence(next(self._presence_ids), {source}, at_us, at_us)
         track.presence[zone] = present
         self.story.entered.append(Entered(present.presence_id, track.visit_id, zone, source, at_us, confidence))
+
+    def _heed_vouchers(self, track: Track, beliefs: npt.NDArray[np.float64]) -> None:
+        """A node's word counts as soon as the other nodes make it credible, well before they would be sure alone."""
+        for zone, (since_us, confidence) in track.vouched.items():
+            if beliefs[self.site.zones.index(zone)] >= RISE:
+                self._enter(track, zone, "node", since_us, confidence)
+
+    def _revise(self, track: Track, at_us: int) -> None:
+        """Tell the beginning of a stay once more, some seconds after it: by then it is known much better."""
+        for zone, present in track.presence.items():
+            if present.revised >= len(REVISE_AFTER_US) or at_us < present.told_us + REVISE_AFTER_US[present.revised]:
+                continue
+            present.revised += 1
+            mask = self.site.zone_masks[self.site.zones.index(zone)]
+            entered_us = self._hindsight.entered_us(track.trail, mask, present.entered_us)
+            entered_us = max(entered_us - ENTRY_LEAD_US, track.started_us)
+            if entered_us != present.entered_us:
+                present.entered_us = entered_us
+                self.story.revised.append(Revised(present.presence_id, entered_us))
 
     def _leave(self, track: Track, zone: str, source: str, at_us: int) -> None:
         present = track.presence.get(zone)
@@ -267,6 +319,7 @@ class Engine:
 
     def _leave_all(self, track: Track, at_us: int) -> None:
         self._zones.reset(np.array([track.row]))
+        track.vouched.clear()
         for present in track.presence.values():
             self.story.left.append(Left(present.presence_id, at_us))
         track.presence.clear()

@@ -55,6 +55,8 @@ class Journal:
                 self._seen_us = until_us
         if story.entered:
             self.conn.execute(sql.arm_triggers, {"presences": [entered.presence_id for entered in story.entered]})
+        for revised in story.revised:
+            self.conn.execute(sql.revise, {"presence": revised.presence_id, "at": revised.entered_us})
         self._write_positions(story)
         self._write_heat(story)
         self.conn.execute(sql.told, self._key | {"until": until_us})

@@ -33,7 +33,7 @@ FROM visit WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND ended_at IS
 
 -- name: open_presence
 -- Zone presence that an earlier locator left open.
-SELECT p.presence_id, p.visit_id, p.zone, p.source FROM presence p JOIN visit v USING (visit_id)
+SELECT p.presence_id, p.visit_id, p.zone, p.source, us(p.entered_at) FROM presence p JOIN visit v USING (visit_id)
 WHERE v.tenant_id = %(tenant)s AND v.store_id = %(store)s AND v.ended_at IS NULL AND p.left_at IS NULL
 
 -- name: queued
@@ -71,6 +71,13 @@ UPDATE visit SET seen_at = at_us(%(seen)s), ended_at = at_us(%(seen)s) WHERE vis
 -- A presence began.
 INSERT INTO presence (presence_id, tenant_id, store_id, visit_id, zone, source, entered_at, confidence)
 VALUES (%(presence)s, %(tenant)s, %(store)s, %(visit)s, %(zone)s, %(source)s, at_us(%(at)s), %(confidence)s)
+
+-- name: revise
+-- A presence began at another instant than was told at first; what it may trigger moves with it.
+WITH moved AS (UPDATE presence SET entered_at = at_us(%(at)s) WHERE presence_id = %(presence)s RETURNING presence_id)
+UPDATE trigger_due d SET due_at = at_us(%(at)s) + make_interval(secs => c.dwell_s)
+FROM moved m, campaign c
+WHERE d.presence_id = m.presence_id AND (c.tenant_id, c.campaign) = (d.tenant_id, d.campaign)
 
 -- name: leave
 -- A presence ended; hindsight may not put the end before the beginning.

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
@@ -60,12 +61,21 @@ def _named(model: type[Floor | Zone | Node | Beacon], row: tuple[Any, ...]) -> d
 
 
 def put_plan(conn: Connection[Any], tenant: str, store: str, plan: Plan) -> None:
-    """Make or replace a store. Raises Conflict if a node's name is taken by another store."""
+    """Make or replace a store. Raises Conflict if a node's name is taken by another store,
+
+    if the floor has another key than before, or if a zone that a campaign names is gone.
+    """
     key: dict[str, Any] = {"tenant": tenant, "store": store}
+    gone = {row[0] for row in conn.execute(sql.floors, key)} - {f.floor for f in plan.floors}
+    if gone:
+        raise Conflict(f"store {store!r} has floor {min(gone)!r}: its name may change, its key may not")
     conn.execute(sql.put_store, key | plan.model_dump(include={"name", "tz", "opens", "closes", "demo"}))
     for floor in plan.floors:
         conn.execute(sql.put_floor, key | floor.model_dump())
-    conn.execute(sql.drop_zones, key | {"zones": [z.zone for z in plan.zones]})
+    try:
+        conn.execute(sql.drop_zones, key | {"zones": [z.zone for z in plan.zones]})
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise Conflict(f"a zone that the plan no longer has is a campaign's: {error.diag.message_detail}") from None
     for zone in plan.zones:
         conn.execute(sql.put_zone, key | zone.model_dump() | {"polygon": Jsonb(zone.polygon)})
     conn.execute(sql.retire_nodes, key | {"nodes": [n.node for n in plan.nodes]})

@@ -20,4 +20,4 @@ class InboxItem(BaseModel):
 class Mark(BaseModel):
     state: Literal["shown", "clicked", "dismissed"]
     at_us: int | None = Field(default=None, gt=0, lt=4_102_444_800_000_000)
-    """When it happened on the device; now if absent, or if the device's clock says the future."""
+    """When it happened on the device; now if absent, in the future, or before the push was sent."""

@@ -20,5 +20,5 @@ def inbox(conn: Connection[Any], tenant: str, member: UUID, now_us: int, after: 
 def mark(conn: Connection[Any], tenant: str, member: UUID, push_id: int, said: Mark, now_us: int) -> bool:
     """Take down that a push was shown, clicked or dismissed; False if the member has no such push."""
     at = min(said.at_us or now_us, now_us)
-    values = {"tenant": tenant, "member": member, "push": push_id, "state": said.state, "at": at}
+    values = {"tenant": tenant, "member": member, "push": push_id, "state": said.state, "at": at, "now": now_us}
     return conn.execute(sql.mark, values).fetchone() is not None

@@ -48,13 +48,14 @@ ORDER BY started_at DESC LIMIT 1
 
 -- name: visits_at_till
 -- Visits that stood in a till zone when the receipt was printed and have no receipt of their own, nearest first.
-SELECT p.visit_id, count(*) OVER () AS rivals
+SELECT p.visit_id, count(*) OVER () AS rivals -- counted after the grouping: visits, not presences
 FROM presence p JOIN zone z USING (tenant_id, store_id, zone) JOIN visit v USING (visit_id)
 WHERE p.tenant_id = %(tenant)s AND p.store_id = %(store)s AND z.kind = 'till' AND NOT v.excluded
   AND p.entered_at <= %(at)s::timestamptz + interval '20 seconds'
   AND coalesce(p.left_at, v.seen_at) >= %(at)s::timestamptz - interval '60 seconds'
   AND NOT EXISTS (SELECT 1 FROM receipt_visit x WHERE x.visit_id = p.visit_id)
-ORDER BY abs(extract(epoch FROM coalesce(p.left_at, v.seen_at) - %(at)s::timestamptz)) LIMIT 1
+GROUP BY p.visit_id
+ORDER BY min(abs(extract(epoch FROM coalesce(p.left_at, v.seen_at) - %(at)s::timestamptz))), p.visit_id LIMIT 1
 
 -- name: join_visit
 -- This receipt was paid in that visit.

@@ -1,5 +1,5 @@
 -- name: visits
--- The newest visits of members, with their zones and the receipt that belongs to them.
+-- The newest visits of members, with their zones and the receipt that belongs to them (the surest of several).
 SELECT v.visit_id, us(v.started_at), us(v.ended_at), m.card,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('zone', z.zone, 'dwell_s', z.dwell_s) ORDER BY z.first), '[]')
         FROM (SELECT p.zone, min(p.entered_at) AS first,
@@ -7,6 +7,8 @@ SELECT v.visit_id, us(v.started_at), us(v.ended_at), m.card,
               FROM presence p WHERE p.visit_id = v.visit_id GROUP BY p.zone) z),
        r.receipt_uid, r.total, r.currency, x.confidence, x.reason
 FROM visit v JOIN member m USING (tenant_id, member_id)
-LEFT JOIN receipt_visit x USING (visit_id) LEFT JOIN receipt r USING (receipt_id)
+LEFT JOIN LATERAL (SELECT * FROM receipt_visit b WHERE b.visit_id = v.visit_id
+                   ORDER BY b.confidence DESC, b.receipt_id LIMIT 1) x ON true
+LEFT JOIN receipt r USING (receipt_id)
 WHERE v.tenant_id = %(tenant)s AND v.store_id = %(store)s AND NOT v.excluded
-ORDER BY v.started_at DESC, x.confidence DESC LIMIT %(limit)s
+ORDER BY v.started_at DESC, v.visit_id DESC LIMIT %(limit)s

@@ -20,6 +20,8 @@ import { nodeStates, t } from "./strings.js";
 const MARGIN = 14;
 /** About the width of a letter of a zone's name. */
 const LETTER = 6.6;
+/** An asset unheard for longer than this may have been anywhere meanwhile, microseconds. */
+const GAP_US = 60e6;
 
 /**
  * @typedef {{plan: Plan, floor: Floor, tz: string, grid: Drawn | null, top: number, strength: number,
@@ -135,9 +137,15 @@ function TrackShape({ track, px, py, scale, tz }) {
   const [t_us, x_m, y_m, spread_m] = last;
   return html`<g class="track">
     <title>${t.map.lastAt(track.label, format.hourMinuteSecond(t_us, tz))}</title>
-    <polyline points=${track.points.map(([, x, y]) => `${px(x)},${py(y)}`).join(" ")} />
+    ${stretchesOf(track).map((points) => html`<polyline key=${points[0][0]} points=${points.map(([, x, y]) => `${px(x)},${py(y)}`).join(" ")} />`)}
     <circle class="spread" cx=${px(x_m)} cy=${py(y_m)} r=${Math.max(4, spread_m * scale)} />
     <circle class="last" cx=${px(x_m)} cy=${py(y_m)} r="4" />
-    <text x=${px(x_m)} y=${py(y_m) - 9}>${track.label}</text>
+    <text x=${Math.max(px(x_m), px(0) + track.label.length * LETTER / 2)} y=${py(y_m) - 9}>${track.label}</text>
   </g>`;
+}
+
+/** A track where it was heard: a line over a time without a position would claim a way that nobody saw. @param {Track} track */
+function stretchesOf({ points }) {
+  const starts = points.flatMap((point, i) => (i === 0 || point[0] - points[i - 1][0] > GAP_US ? [i] : []));
+  return starts.map((start, i) => points.slice(start, starts[i + 1]));
 }

@@ -66,7 +66,7 @@ export function MapPage({ plan, now, link, range, onRange }) {
         <${FloorPlan} plan=${plan} floor=${floor} tz=${plan.tz} grid=${period.grid} top=${period.top} strength=${strength} layers=${layers}
           nodes=${/** @type {NodeRow[] | undefined} */ (nodes.data) ?? []} tracks=${tracks.data ?? []} counts=${counts}
           chosen=${chosen} onChoose=${setChosen} onPoint=${setPoint} />
-        <${StageNote} grid=${period.grid} loading=${period.loading} />
+        <${StageNote} grid=${period.grid} loading=${period.loading} tracks=${layers.tracks && (tracks.data ?? []).length > 0} />
         <p class="readout small" aria-hidden="true">${point && layers.heat && period.grid && !period.grid.meta.suppressed
           ? `${t.map.at(format.decimal(point.x_m), format.decimal(point.y_m))} · ${format.rough(point.value / area / unit.divisor)} ${unit.name}`
           : ""}</p>
@@ -208,14 +208,14 @@ function Timeline({ period, tz }) {
   </div>`;
 }
 
-/** @param {{grid: Drawn | null, loading: boolean}} props */
-function StageNote({ grid, loading }) {
+/** @param {{grid: Drawn | null, loading: boolean, tracks: boolean}} props */
+function StageNote({ grid, loading, tracks }) {
   if (loading) return html`<p class="stage-note muted" role="status">${t.map.loading}</p>`;
   if (!grid) return null;
   if (grid.meta.suppressed) {
     return html`<div class="stage-note" role="status"><strong>${t.map.suppressed}</strong>${t.map.suppressedText(grid.meta.k)}</div>`;
   }
-  if (grid.top <= 0) return html`<div class="stage-note" role="status"><strong>${t.map.blank}</strong>${t.map.blankText}</div>`;
+  if (grid.top <= 0 && !tracks) return html`<div class="stage-note" role="status"><strong>${t.map.blank}</strong>${t.map.blankText}</div>`;
   return null;
 }
 
