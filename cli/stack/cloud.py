@@ -53,10 +53,10 @@ class LocalCloud:
         self.root = root
         self.tenant = tenant
         root.mkdir(parents=True, exist_ok=True)
-        self._secrets = Secrets(root / "secrets.json")
+        self.secrets = Secrets(root / "secrets.json")
         self.postgres = Postgres(root / "postgres")
-        clients: dict[str, Client] = {"cloud": cloud_client(self._secrets.get("mqtt cloud"))}
-        clients |= {str(node): node_client(node, self._secrets.get(f"mqtt {node}")) for node in nodes}
+        clients: dict[str, Client] = {"cloud": cloud_client(self.secrets.get("mqtt cloud"))}
+        clients |= {str(node): node_client(node, self.secrets.get(f"mqtt {node}")) for node in nodes}
         self._clients = clients
         self.broker: Broker = open_broker(root / "broker", clients, broker)
         self.processes = Supervisor(root / "logs")
@@ -72,7 +72,7 @@ class LocalCloud:
     @property
     def logins(self) -> dict[str, Login]:
         """The accounts of staff by role."""
-        return {role: Login(f"{role}@{self.tenant}", self._secrets.get(f"account {role}")) for role in STAFF}
+        return {role: Login(f"{role}@{self.tenant}", self.secrets.get(f"account {role}")) for role in STAFF}
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -89,7 +89,7 @@ class LocalCloud:
 
     def node_password(self, node: NodeAddress) -> str:
         """A node's password at the broker."""
-        return self._secrets.get(f"mqtt {node}")
+        return self.secrets.get(f"mqtt {node}")
 
     def start(self, say: Say = lambda _: None) -> Self:
         """Everything up and answering. Raises StackError, one clear line."""
@@ -140,10 +140,10 @@ class LocalCloud:
             migrate(owner)
         except RuntimeError as error:
             raise StackError(f"{error}; ./aisle demo --fresh begins with an empty database") from error
-        if not self._secrets.has("founded"):
+        if not self.secrets.has("founded"):
             accounts = {login.login: (login.password, STAFF[role]) for role, login in self.logins.items()}
             found_tenant(owner, self.tenant, self.tenant.capitalize(), accounts)
-            self._secrets.get("founded")
+            self.secrets.get("founded")
 
 
 class Secrets:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from cli.stack.cloud import LocalCloud, Secrets
+from cli.stack.cloud import LocalCloud
 from cli.stack.processes import StackError, keep_port, last_line, listens
 from contract.topics import NodeAddress
 from edge.outbox_file import Totals, read_totals
@@ -39,7 +39,6 @@ class SimulatedStore:
         self._clock = clock
         self.nodes = node_addresses(self.scenario, cloud.tenant)
         self.folder = cloud.root / "store"
-        self._secrets = Secrets(cloud.root / "secrets.json")
         self._levels: dict[str, tuple[float, float]] = {}
         self.air_port = keep_port(cloud.root / "air.port")
 
@@ -55,7 +54,7 @@ class SimulatedStore:
     @property
     def is_set_up(self) -> bool:
         """Whether the store was made in the product before."""
-        return self._secrets.has("till key")
+        return self.cloud.secrets.has("till key")
 
     @contextmanager
     def staff(self, role: str = "admin") -> Iterator[httpx.Client]:
@@ -82,7 +81,7 @@ class SimulatedStore:
             _ok(api.post("/v1/campaigns", json=campaign))
             _ok(api.post(f"/v1/campaigns/{campaign['campaign']}/start"))
             key = _ok(api.post("/v1/api-keys", json={"role": "till", "label": "simulated till"}))
-            self._secrets.put("till key", key["key"])
+            self.cloud.secrets.put("till key", key["key"])
 
     def write_files(self) -> None:
         """node.toml of every node and RUN.json, for this run's ports and clock."""
@@ -94,7 +93,7 @@ class SimulatedStore:
             "scenario": self._scenario_name,
             "seed": self._seed,
             "api": self.cloud.url,
-            "till_key": self._secrets.get("till key"),
+            "till_key": self.cloud.secrets.get("till key"),
             "members": "members.json",
             "clock": self._clock,
             "air_port": self.air_port,

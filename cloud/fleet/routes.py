@@ -64,7 +64,7 @@ def nodes(store: Name, call: Annotated[Call, allow(*STAFF_ROLES)]) -> list[NodeS
 
 @router.get("/dead-letters")
 def dead_letters(
-    call: Annotated[Call, allow("technician", "admin")], limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    call: Annotated[Call, allow("technician", "analyst", "admin")], limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[DeadLetter]:
     """What nodes sent that could not be stored, newest first."""
     rows = call.conn.execute(sql.dead_letters, {"tenant": call.tenant, "limit": limit})

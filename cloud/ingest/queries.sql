@@ -43,12 +43,12 @@ ON CONFLICT (topic, digest, reason) DO UPDATE SET times = dead_letter.times + 1,
 
 -- name: beat
 -- A node's heartbeat.
-UPDATE node SET health = %(health)s, health_at = now(), state = 'online'
+UPDATE node SET health = %(health)s, health_at = at_us(%(now)s), state = 'online'
 WHERE tenant_id = %(tenant)s AND node = %(node)s AND store_id = %(store)s
 
 -- name: mark_state
 -- A node came or went, as its retained status says.
-UPDATE node SET state = %(state)s, state_at = now()
+UPDATE node SET state = %(state)s, state_at = at_us(%(now)s)
 WHERE tenant_id = %(tenant)s AND node = %(node)s AND store_id = %(store)s AND state IS DISTINCT FROM %(state)s
 
 -- name: announce

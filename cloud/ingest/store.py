@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 from cloud import db
 from cloud.ingest.columns import COPY_HEADER, COPY_TRAILER, Windows, copy_rows, windows
 from contract import codec
+from contract.clock import Clock, SystemClock
 from contract.errors import BadTopic, ContractError
 from contract.messages import Batch, Crowd, Health, Sightings
 from contract.topics import NodeAddress, parse_up
@@ -114,7 +115,8 @@ class NodeDirectory:
 class Store:
     """Stores messages; keeps only what saves work: the node directory and the days that have a partition."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._nodes = NodeDirectory()
         self._days: set[int] = set()
 
@@ -169,7 +171,7 @@ class Store:
         if stream == "health":
             health = codec.decode_small(message.payload, Health)
             self._nodes.key(conn, address)
-            _beat(conn, address, health)
+            _beat(conn, address, health, self._clock.now_us())
             return None
         batch = codec.decode(message.payload)
         header = batch.header
@@ -297,7 +299,7 @@ class Store:
             outcome.rejected[address, header.epoch].append((header.seq, error.reason))
 
 
-def _beat(conn: Connection[TupleRow], address: NodeAddress, health: Health) -> None:
+def _beat(conn: Connection[TupleRow], address: NodeAddress, health: Health, now_us: int) -> None:
     fields = {name: getattr(health, name) for name in health.__struct_fields__}
-    values = {"health": Jsonb(fields), "tenant": address.tenant, "node": address.node, "store": address.store}
-    conn.execute(sql.beat, values)
+    values = {"tenant": address.tenant, "node": address.node, "store": address.store}
+    conn.execute(sql.beat, values | {"health": Jsonb(fields), "now": now_us})

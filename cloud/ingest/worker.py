@@ -41,7 +41,8 @@ class Ingest:
         self._dsn = settings.service_dsn
         self._broker = settings.broker
         self._queue: queue.SimpleQueue[mqtt.MQTTMessage] = queue.SimpleQueue()
-        self._store = Store()
+        self._clock = settings.clock
+        self._store = Store(self._clock)
         self._stopping = False
         self._client = self._new_client()
 
@@ -69,7 +70,7 @@ class Ingest:
     def _handle(self, conn: Connection[TupleRow], messages: Sequence[mqtt.MQTTMessage]) -> None:
         states = [m for m in messages if m.topic.startswith("aisle/v1/status/")]
         for message in states:
-            _mark_state(conn, message)
+            _mark_state(conn, message, self._clock.now_us())
         batches = [Message(m.topic, bytes(m.payload)) for m in messages if not m.topic.startswith("aisle/v1/status/")]
         if batches:
             self._tell(self._store.take(conn, batches))
@@ -147,12 +148,12 @@ def ranges(seqs: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _mark_state(conn: Connection[TupleRow], message: mqtt.MQTTMessage) -> None:
+def _mark_state(conn: Connection[TupleRow], message: mqtt.MQTTMessage, now_us: int) -> None:
     try:
         address = parse_status(message.topic)
         status = decode_small(bytes(message.payload), Status)
     except ContractError as error:
         log.warning("status ignored: %s", error)
         return
-    values = {"state": status.state, "tenant": address.tenant, "node": address.node, "store": address.store}
-    conn.execute(sql.mark_state, values)
+    values = {"tenant": address.tenant, "node": address.node, "store": address.store}
+    conn.execute(sql.mark_state, values | {"state": status.state, "now": now_us})

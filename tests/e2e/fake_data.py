@@ -78,7 +78,7 @@ RESULTS: dict[str, dict[str, Any]] = {
         "shown": 342,
         "clicked": 180,
         "used": 96,
-        "refused": {"no_consent": 120, "cap_visit": 38, "quiet_hours": 4, "segment": 61},
+        "refused": {"no consent": 120, "cap: 1 a visit": 38, "quiet hours": 4, "staff": 61},
         "target": {"n": 371, "bought": 141, "rate": 0.38},
         "control": {"n": 41, "bought": 11, "rate": 0.268},
         "lift_pp": 11.2,

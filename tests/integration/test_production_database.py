@@ -60,6 +60,12 @@ def test_the_roles_script_makes_what_the_migrations_need_and_no_more(server):
     assert mighty == []
 
 
+@pytest.mark.parametrize("table", ["sighting", "position"])
+def test_the_api_reads_no_raw_windows_and_no_positions(database, table):
+    with psycopg.connect(database.app) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute(f"SELECT 1 FROM {table}".encode())
+
+
 def test_a_process_is_healthy_while_it_is_connected(database):
     def ask() -> int:
         environ = os.environ | {"AISLE_SERVICE_DSN": database.service}

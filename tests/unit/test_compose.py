@@ -1,4 +1,4 @@
-"""docker-compose.yml and what it mounts: no password in it, everything watched, a broker that keeps its clients apart."""
+"""docker-compose.yml and what it mounts: no password in it, everything watched, a broker that keeps nodes apart."""
 
 import os
 import re

@@ -78,10 +78,13 @@ export function MapPage({ plan, now, link, range, onRange }) {
   </div>`;
 }
 
+/** A longer track is a scribble: of a long period its last part is drawn. */
+const LONGEST_TRACK_US = 15 * 60e6;
+
 /** @param {string} store @param {Span} span @param {AbortSignal} signal @returns {Promise<Track[]>} */
 function loadTracks(store, span, signal) {
   return get(withQuery(`/v1/stores/${encodeURIComponent(store)}/tracks`, {
-    from_us: Math.round(span.from_us), to_us: Math.round(span.to_us),
+    from_us: Math.round(Math.max(span.from_us, span.to_us - LONGEST_TRACK_US)), to_us: Math.round(span.to_us),
   }), signal);
 }
 

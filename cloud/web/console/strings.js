@@ -2,20 +2,14 @@
 
 /** Why a decision refused, in words; other codes are shown as they come. @type {Record<string, string>} */
 export const refusals = {
-  no_consent: "No consent to be messaged",
-  consent: "No consent to be messaged",
-  holdout: "In the universal holdout",
-  quiet_hours: "Quiet hours",
-  cap: "Had enough messages already",
-  cap_visit: "Already had one this visit",
-  cap_day: "Already had one today",
-  cap_week: "Already had enough this week",
-  cap_gap: "The last message was too recent",
-  cap_promo: "Already had a promotion this week",
-  segment: "Not in the segment",
-  not_in_segment: "Not in the segment",
-  budget: "Budget used up",
-  already_decided: "Already decided in this visit",
+  "no consent": "No consent to be messaged",
+  staff: "Staff",
+  "universal holdout": "In the universal holdout",
+  "quiet hours": "Quiet hours",
+  "cap: 1 a visit": "Already had one this visit",
+  "cap: 4 h apart": "The last message was too recent",
+  "cap: 1 a day": "Already had one today",
+  "cap: 2 in 7 days": "Already had enough this week",
 };
 
 /** @type {Record<string, string>} */

@@ -1,0 +1,84 @@
+"""`./aisle bench NAME`: speed, beside its peer in the same run where there is one; one module a name."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.stack.processes import StackError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+NOT_BUILT_YET = 3
+LATER = {
+    "edge": "a node's adverts a second and its memory",
+    "locate": "stores told beside each other on one core",
+    "vision": "camera frames a second",
+    "segments": "members a segment's condition looks through in a second",
+    "push": "offers a second to open streams",
+    "load": "stores, nodes and members that one machine carries",
+}
+"""Names that are promised; each leaves this table when its module is written."""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Speed, and the peer's beside it.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@app.command()
+def ingest(
+    events: Annotated[int, typer.Option(min=1_000, help="Events in each of the runs at full speed.")] = 300_000,
+    paced_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each run at 20,000 events a second.")] = 3.0,
+    publishers: Annotated[int, typer.Option(min=1, max=50, help="Nodes that speak at once.")] = 20,
+    runs: Annotated[int, typer.Option(min=1, max=9, help="The medians of so many runs are told.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """MQTT to commit, 100 events a message, with the ledger; its peer is COPY alone into the same table."""
+    from cli.bench.ingest import measure
+
+    _print(lambda: measure(events, paced_s, publishers, runs), "ingest", as_json)
+
+
+@app.command()
+def heatmap(
+    positions: Annotated[int, typer.Option(min=1_000, help="Positions of the day that is asked for.")] = 1_000_000,
+    asks: Annotated[int, typer.Option(min=1, help="Requests of the grid.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """A day's grid from the api and its first paint in a browser; its peer groups the positions themselves in SQL."""
+    from cli.bench.heatmap import measure
+
+    _print(lambda: measure(positions, asks), "heatmap", as_json)
+
+
+def _promise(name: str, what: str) -> None:
+    """A command that says that it is not there yet, whatever it is given."""
+
+    @app.command(
+        name,
+        help=f"Not built yet: {what}.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def later(context: typer.Context) -> None:
+        print(f"bench {context.info_name}: not built yet ({what})", file=sys.stderr)
+        raise typer.Exit(NOT_BUILT_YET)
+
+
+for _name, _what in LATER.items():
+    _promise(_name, _what)
+
+
+def _print(measure: "Callable[[], DataclassInstance]", name: str, as_json: bool) -> None:
+    """What was measured, with the machine's load before: a figure from a busy machine is a low one."""
+    load = round(os.getloadavg()[0], 2)
+    try:
+        found: dict[str, Any] = asdict(measure()) | {"cpus": os.cpu_count(), "load_before": load}
+    except StackError as error:
+        print(f"bench {name}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print(json.dumps(found) if as_json else "\n".join(f"{key:>18} {value}" for key, value in found.items()))
