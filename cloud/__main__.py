@@ -1,6 +1,7 @@
 """`python -m cloud migrate | ingest | locate | worker | api`: one process each, settings from the environment."""
 
 import logging
+import secrets
 import sys
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ HELP = """usage: python -m cloud COMMAND
   locate    windows to positions, zones, visits; each store is held by one (AISLE_SERVICE_DSN)
   worker    triggers, receipts to join (AISLE_SERVICE_DSN)
   api       HTTP and the pages (AISLE_APP_DSN, AISLE_HTTP=127.0.0.1:8000)
+  found     TENANT LOGIN: make a tenant with an administrator, whose password is printed once (AISLE_OWNER_DSN)
 
 A simulated run sets AISLE_CLOCK=START_US@REAL_USxSPEED."""
 
@@ -48,6 +50,16 @@ def _api(settings: Settings) -> None:
     serve(settings)
 
 
+def _found(settings: Settings, tenant: str, login: str) -> None:
+    from cloud.accounts.service import found_tenant
+
+    password = secrets.token_urlsafe(12)
+    if found_tenant(settings.owner_dsn, tenant, tenant, {login: (password, ["admin"])}):
+        print(f"tenant {tenant}, administrator {login}, password {password} (shown this once)")
+    else:
+        print(f"login {login} exists already; nothing was changed", file=sys.stderr)
+
+
 # Each process imports only what it runs.
 COMMANDS: dict[str, Callable[[Settings], None]] = {
     "migrate": _migrate,
@@ -61,11 +73,15 @@ COMMANDS: dict[str, Callable[[Settings], None]] = {
 def main() -> int:
     """Run the command named on the command line; 2 for a wrong command or setting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
+    founding = len(sys.argv) == 4 and sys.argv[1] == "found"
+    if not founding and (len(sys.argv) != 2 or sys.argv[1] not in COMMANDS):
         print(HELP)
         return 0 if sys.argv[1:] in (["--help"], ["-h"]) else 2
     try:
-        COMMANDS[sys.argv[1]](from_environment())
+        if founding:
+            _found(from_environment(), *sys.argv[2:])
+        else:
+            COMMANDS[sys.argv[1]](from_environment())
     except ConfigError as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
         return 2

@@ -47,7 +47,7 @@ ROUTERS = (
 
 def make_app(settings: Settings, *, pages: bool = True) -> FastAPI:
     """The application; refuses to be made with a route that names no role."""
-    app = FastAPI(title="Aisle", version="1", lifespan=_lifespan)
+    app = FastAPI(title="Aisle", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
     app.state.clock = settings.clock
     app.state.failures = account_routes.Failures()

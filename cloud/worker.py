@@ -1,10 +1,12 @@
-"""The worker process: triggers that are due, receipts to join, days to make and to drop."""
+"""The worker process: triggers that are due, receipts to join, days to drop."""
 
 import logging
+import math
 import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -20,6 +22,9 @@ sql = db.statements("cloud.offers")
 LOOK_S = 0.1
 """The longest that a trigger waits unseen if a notification was lost."""
 JOIN_EVERY_S = 1.0
+RETAIN_EVERY_S = 3600.0
+RETENTION = timedelta(days=30)
+"""How long windows and positions are kept, by whole days; what they add up to (visits, heat) stays."""
 
 
 @dataclass(slots=True)
@@ -42,7 +47,7 @@ class Worker:
 
     def _work(self) -> None:
         dsn = self.settings.service_dsn
-        joined_at = 0.0
+        joined_at = retained_at = -math.inf
         with db.connect(dsn, "worker", autocommit=True) as conn, db.listening(dsn, "worker", "aisle_due") as ear:
             log.info("worker is ready")
             while not self._stopping.is_set():
@@ -51,8 +56,19 @@ class Worker:
                     with conn.transaction():
                         join_receipts(conn)
                     joined_at = time.monotonic()
+                if time.monotonic() - retained_at >= RETAIN_EVERY_S:
+                    self._retain(conn)
+                    retained_at = time.monotonic()
                 if not decided:
                     self._wait(conn, ear)
+
+    def _retain(self, conn: psycopg.Connection) -> None:
+        """Drop the days that are older than may be kept."""
+        before = (datetime.fromtimestamp(self.clock.now_us() / 1e6, UTC) - RETENTION).date()
+        for table in ("sighting", "position"):
+            row = conn.execute("SELECT drop_days(%s, %s)", (table, before)).fetchone()
+            if row and row[0]:
+                log.info("dropped %d days of %s before %s", row[0], table, before)
 
     def _wait(self, conn: psycopg.Connection, ear: psycopg.Connection) -> None:
         """Until the next trigger is due, a new one is announced, or LOOK_S has passed."""

@@ -19,7 +19,7 @@ class LocalAir:
         self._nodes = frozenset(nodes)
         self._speak = speak
         self._every_s = every_s
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="air", daemon=True)
+        self._thread = threading.Thread(target=self._main, name="air", daemon=True)
         self._ready = threading.Event()
         self._stop: Callable[[], object] = lambda: None
         self._error: Exception | None = None
@@ -27,8 +27,11 @@ class LocalAir:
         """Where scanners connect, once entered."""
 
     def __enter__(self) -> Self:
+        """Raises OSError if no port can be had."""
         self._thread.start()
         self._ready.wait()
+        if self._error is not None:
+            raise self._error
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -41,6 +44,14 @@ class LocalAir:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as error:  # told to whoever enters or stops us: a thread has nobody to raise to
+            self._error = error
+        finally:
+            self._ready.set()
 
     async def _run(self) -> None:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -55,11 +66,7 @@ class LocalAir:
             self._ready.set()
             due_s = loop.time()
             while not stopped.is_set():
-                try:
-                    self._speak(air)
-                except Exception as error:  # told to whoever stops us: a thread has nobody to raise to
-                    self._error = error
-                    return
+                self._speak(air)
                 due_s = max(due_s + self._every_s, loop.time())
                 try:
                     async with asyncio.timeout_at(due_s):

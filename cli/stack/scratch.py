@@ -1,4 +1,4 @@
-"""A local cloud in a folder of its own that is gone afterwards, and nodes on it: for chaos rounds, benchmarks, tests."""
+"""A local cloud in a folder of its own that is gone afterwards, and nodes on it: for chaos, benchmarks and tests."""
 
 import shutil
 import signal

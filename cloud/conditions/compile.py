@@ -51,12 +51,7 @@ def _expression(node: Condition, out: Compiled) -> LiteralString:
         case Metric():
             return _metric(node, out)
         case Consent():
-            purpose = out.bind(node.consent)
-            said = (
-                "(SELECT c.granted FROM consent c WHERE c.tenant_id = m.tenant_id AND c.member_id = m.member_id"
-                " AND c.purpose = " + purpose + " ORDER BY c.consent_id DESC LIMIT 1)"
-            )
-            return "(coalesce(" + said + ", false) = " + out.bind(node.granted) + ")"
+            return "(" + _says_yes(node.consent, out) + " = " + out.bind(node.granted) + ")"
 
 
 def _trait(node: Trait, out: Compiled) -> LiteralString:
@@ -65,9 +60,19 @@ def _trait(node: Trait, out: Compiled) -> LiteralString:
     return "(" + same_type + " AND (m.traits -> " + name + ") " + OPERATORS[node.op] + " " + value + "::jsonb)"
 
 
+def _says_yes(purpose: str, out: Compiled) -> LiteralString:
+    """Whether the newest word on a purpose is a yes; no word is a no."""
+    return (
+        "coalesce((SELECT c.granted FROM consent c WHERE c.tenant_id = m.tenant_id AND c.member_id = m.member_id"
+        " AND c.purpose = " + out.bind(purpose) + " ORDER BY c.consent_id DESC LIMIT 1), false)"
+    )
+
+
 def _metric(node: Metric, out: Compiled) -> LiteralString:
+    """A comparison that is false for a member who does not agree to being chosen by what they buy."""
     days = out.bind(node.days)
     text = METRICS[node.metric]
     text = text.replace("{within}", "r.at <= %(now)s AND r.at > %(now)s - make_interval(days => {days})")
     text = text.replace("{mine}", "r.tenant_id = m.tenant_id AND r.member_id = m.member_id").replace("{days}", days)
-    return "(" + text + " " + OPERATORS[node.op] + " " + out.bind(node.value) + ")"
+    compared = text + " " + OPERATORS[node.op] + " " + out.bind(node.value)
+    return "(" + _says_yes("profiling", out) + " AND coalesce(" + compared + ", false))"

@@ -39,7 +39,10 @@ class Trait(_Node):
 
 
 class Metric(_Node):
-    """A figure of the member within `days`: `receipts`, `spend` (minor units), `recency_days`, `visits`."""
+    """A figure of the member within `days`: `receipts`, `spend` (minor units), `recency_days`, `visits`.
+
+    False for a member without consent to profiling.
+    """
 
     metric: Literal["receipts", "spend", "recency_days", "visits"]
     op: Op

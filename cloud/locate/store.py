@@ -142,6 +142,8 @@ class StoreLocator:
 
     def _steps(self, time_us: npt.NDArray[np.int64], heard: Heard) -> None:
         """One engine step for each half second in which anything was heard."""
+        if not time_us.size:
+            return
         look = -(-time_us // STEP_US) * STEP_US
         order = np.argsort(look, kind="stable")
         looks, first = np.unique(look[order], return_index=True)

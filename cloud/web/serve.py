@@ -55,7 +55,7 @@ def content_security_policy() -> str:
 
 
 def mount_pages(app: FastAPI) -> None:
-    """Serve /console/, /app/, /shared/ and the third-party modules listed in modules.json."""
+    """Serve /console/, /app/, /docs/, /shared/ and the third-party modules listed in modules.json."""
     modules = {entry["url"]: HERE / entry["file"] for entry in json.loads((HERE / "modules.json").read_text()).values()}
 
     @app.get("/", include_in_schema=False)
@@ -67,8 +67,8 @@ def mount_pages(app: FastAPI) -> None:
         file = modules.get(f"/modules/{name}")
         if file is None or not file.is_file():
             return Response("no such module; ./aisle installs them", 404)
-        return FileResponse(file, media_type="text/javascript")
+        return FileResponse(file, media_type="text/css" if file.suffix == ".css" else "text/javascript")
 
-    for page in ("console", "app", "shared"):
+    for page in ("console", "app", "docs", "shared"):
         app.mount(f"/{page}", StaticFiles(directory=HERE / page, html=page != "shared"), name=page)
     app.add_middleware(SecurityHeaders, policy=content_security_policy())

@@ -1,4 +1,4 @@
-"""One shopper through the whole product: a tag's adverts, an offer on the phone, a receipt, and a consent taken back."""
+"""A shopper through the whole product: adverts of a tag, an offer on the phone, a receipt, a consent taken back."""
 
 import time
 from collections.abc import Callable, Iterator
