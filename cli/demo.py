@@ -237,7 +237,7 @@ def _finish(store: SimulatedStore) -> dict[str, Any]:
 
 
 def _drain(store: SimulatedStore, api: httpx.Client) -> None:
-    """Until every outbox is empty and the story is told. What a stopped node still holds is sent by a short new start."""
+    """Until every outbox is empty and the story is told. What a stopped node still holds, a new start of it sends."""
     deadline = time.monotonic() + DRAIN_S
     if store.waiting():
         for node in store.nodes:

@@ -1,6 +1,7 @@
 """What the product is told before a run: store, survey, members and the demo's campaign, as the API takes them."""
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from simulators.truth import Trigger, triggers
 from simulators.world import World, card, staff_card
 from simulators.zones import Floats, inside
 
-Document = dict[str, object]
+Document = dict[str, Any]
 
 SURVEY_STEP_M = 1.0
 OUTSIDE_WEIGHT = 4.0

@@ -43,6 +43,8 @@ class Figures:
     """ingest / COPY alone."""
     cpu_us_per_event: float
     """Of the ingest process and its database backend; broker and publishers excluded."""
+    copy_cpu_us_per_row: float
+    """Of COPY alone and its backend: on a machine of few cores this compares better than rates do."""
     p50_ms: float
     """From publish to acknowledgement at 20,000 events a second."""
     p99_ms: float
@@ -51,12 +53,20 @@ class Figures:
     events_per_run: int
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One run of COPY alone."""
+
+    rows_per_s: float
+    cpu_us_per_row: float
+
+
 def measure(events: int, paced_s: float, publishers: int, runs: int) -> Figures:
     """All of it, about half a minute by default. Raises StackError, also when an event is not acknowledged."""
     nodes = [NodeAddress(TENANT, STORE, f"node-{n}") for n in range(publishers)]
     flat_out = Order(-(-events // EVENTS), None)
     paced = Order(int(paced_s * PACED_EVENTS_S / EVENTS), PACED_EVENTS_S / EVENTS)
-    copied, fast, cpu_us, slow = [], [], [], []
+    copied, fast, cpu_us, slow = list[Copied](), list[Told](), list[float](), list[Told]()
     with scratch_cloud("bench", TENANT, nodes) as cloud:
         _only_ingest(cloud, nodes)
         with _helper(cloud, nodes) as helper:
@@ -66,13 +76,14 @@ def measure(events: int, paced_s: float, publishers: int, runs: int) -> Figures:
                 fast.append(_order(helper, flat_out))
                 cpu_us.append((_cpu_us(cloud) - before_us) / (flat_out.messages * EVENTS))
                 slow.append(_order(helper, paced))
-    copy_rate = median(copied)
+    copy_rate = median(one.rows_per_s for one in copied)
     rate = median(told.acknowledged * EVENTS / told.seconds for told in fast)
     return Figures(
         copy_rows_per_s=round(copy_rate),
         ingest_rows_per_s=round(rate),
         ratio=round(rate / copy_rate, 3),
         cpu_us_per_event=round(median(cpu_us), 2),
+        copy_cpu_us_per_row=round(median(one.cpu_us_per_row for one in copied), 2),
         p50_ms=round(median(told.p50_ms for told in slow), 1),
         p99_ms=round(median(told.p99_ms for told in slow), 1),
         publishers=publishers,
@@ -92,23 +103,25 @@ def _only_ingest(cloud: LocalCloud, nodes: list[NodeAddress]) -> None:
         cloud.processes.stop(name)
 
 
-def _copy_alone(cloud: LocalCloud, events: int) -> float:
-    """Rows a second into `sighting` with nothing around the COPY, as the role that ingest has."""
+def _copy_alone(cloud: LocalCloud, events: int) -> Copied:
+    """Rows into `sighting` with nothing around the COPY, as the role that ingest has."""
     rng = np.random.default_rng(2)
     address, t0_us = NodeAddress(TENANT, STORE, "node-0"), time.time_ns() // 1_000
     one = decode(batch(address, "0" * 32, 1, t0_us, rng))
     assert isinstance(one, Sightings)
-    rows = [min(COPY_ROWS, events - start) for start in range(0, events, COPY_ROWS)]
-    buffers = [COPY_HEADER + copy_rows([(windows(one), 1)] * (n // EVENTS)) + COPY_TRAILER for n in rows]
+    sizes = [min(COPY_ROWS, events - start) // EVENTS for start in range(0, events, COPY_ROWS)]
+    buffers = [COPY_HEADER + copy_rows([(windows(one), 1)] * size) + COPY_TRAILER for size in sizes]
     with psycopg.connect(cloud.postgres.dsn(SERVICE), autocommit=True) as conn:
         for at_us in (t0_us - 1_000_000, t0_us):
             conn.execute("SELECT ensure_day('sighting', at_us(%s)::date)", (at_us,))
-        begun = time.monotonic()
+        pids = [os.getpid(), conn.info.backend_pid]
+        begun, before_us = time.monotonic(), _cpu_us_of(pids)
         for buffer in buffers:
             with conn.cursor() as cursor, cursor.copy("COPY sighting FROM STDIN (FORMAT binary)") as copy:
                 copy.write(buffer)
-        seconds = time.monotonic() - begun
-    return sum(n // EVENTS * EVENTS for n in rows) / seconds
+        seconds, cpu_us = time.monotonic() - begun, _cpu_us_of(pids) - before_us
+    rows = sum(sizes) * EVENTS
+    return Copied(rows / seconds, cpu_us / rows)
 
 
 @contextmanager
@@ -148,8 +161,12 @@ def _cpu_us(cloud: LocalCloud) -> float:
     """CPU time that the ingest process and its database backends have used, microseconds."""
     with psycopg.connect(cloud.postgres.admin_dsn) as conn:
         found = conn.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'aisle ingest'").fetchall()
+    return _cpu_us_of([cloud.processes.pid("ingest"), *(pid for (pid,) in found)])
+
+
+def _cpu_us_of(pids: list[int]) -> float:
     ticks = 0
-    for pid in [cloud.processes.pid("ingest"), *(pid for (pid,) in found)]:
+    for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])  # utime and stime: fields 14 and 15 of proc(5)
     return ticks / os.sysconf("SC_CLK_TCK") * 1e6

@@ -27,7 +27,7 @@ UNKNOWN_SPREAD_M = 6.0
 LONGEST_STEP_S = 10.0
 REVISE_AFTER_US = (6_000_000, 14_000_000)
 """How long after a subject entered a zone the instant is told once more, with what was learned since."""
-ENTRY_LEAD_US = 1_500_000
+ENTRY_LEAD_US = 1_000_000
 """Entries are told so much earlier than estimated, the estimate's own error: an offer a second early is in time."""
 OFFSET_SD_DB = 3.0
 """Phones and tags of many makes send up to several dB louder or softer than the surveyor's tag."""

@@ -14,7 +14,7 @@ SMALL = {
     "heatmap": ["--positions", "5000", "--asks", "3"],
 }
 FIGURES = {
-    "ingest": {"copy_rows_per_s", "ingest_rows_per_s", "ratio", "cpu_us_per_event", "p50_ms", "p99_ms"},
+    "ingest": {"copy_rows_per_s", "ingest_rows_per_s", "ratio", "p50_ms", "p99_ms", "publishers"},
     "heatmap": {"grid_ms", "grid_p95_ms", "peer_ms", "positions", "cells"},
 }
 

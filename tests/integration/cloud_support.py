@@ -49,10 +49,10 @@ PLAN: dict[str, Any] = {
          "floor": None, "x_m": None, "y_m": None},
     ],
 }  # fmt: skip
-OFFER = {"offer": "ten-off", "name": "Ten off", "title": "10 % off coffee", "body": "Today only.",
+OFFER: dict[str, Any] = {"offer": "ten-off", "name": "Ten off", "title": "10 % off coffee", "body": "Today only.",
          "category": "coffee", "discount_bp": 1000, "ttl_s": 600}  # fmt: skip
 SEGMENT: dict[str, Any] = {"segment": "everyone", "name": "Everyone", "condition": {"all": []}}
-CAMPAIGN = {"campaign": "coffee-now", "name": "Coffee now", "store": STORE, "zone": "coffee", "dwell_s": 20,
+CAMPAIGN: dict[str, Any] = {"campaign": "coffee-now", "name": "Coffee now", "store": STORE, "zone": "coffee", "dwell_s": 20,
             "segment": "everyone", "offer": "ten-off", "control_share": 0.1}  # fmt: skip
 CONSENTS = {"in_store_sensing": True, "marketing_push": True, "profiling": True}
 
@@ -159,9 +159,7 @@ def add_presence(
 
 def told_until(conn: psycopg.Connection[Any], tenant: str, until: datetime, store: str = STORE) -> None:
     """How far the locator has told the store's story."""
-    conn.execute(
-        "UPDATE store SET located_until = %s WHERE tenant_id = %s AND store_id = %s", (until, tenant, store)
-    )
+    conn.execute("UPDATE store SET located_until = %s WHERE tenant_id = %s AND store_id = %s", (until, tenant, store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +248,7 @@ def running_api(database: Database, clock: str | None = FROZEN, app: Any = None)
 
 
 def furnish(api: Api, database: Database, tenant: str, store: str = STORE) -> str:
-    """A tenant with a store, a segment, an offer and a running campaign, all made over HTTP; returns its admin's key."""
+    """A tenant with a store, segment, offer and running campaign, all made over HTTP; returns its admin's key."""
     make_tenant(database, tenant)
     admin = make_caller(database, tenant, "admin")
     nodes = [node | {"node": node["node"]} for node in PLAN["nodes"]]

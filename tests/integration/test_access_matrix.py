@@ -54,7 +54,7 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A request that is right for its route. `own` is its answer, `foreign` what naming another tenant's ids may give."""
+    """A request that is right for its route: what it answers with `own` ids, may answer with `foreign` ones."""
 
     query: Callable[[Ids], dict[str, Any]] = lambda ids: {}
     body: Callable[[Ids], Any] = lambda ids: None
@@ -122,7 +122,7 @@ def named_routes() -> dict[str, APIRoute]:
     return {
         f"{method} {route.path}": route
         for route in api_routes(app)
-        for method in sorted(route.methods)
+        for method in sorted(route.methods or ())
         if roles_of(route) is not None
     }
 
@@ -142,9 +142,7 @@ class Scene:
     def caller(self, role: str) -> str:
         """Fresh each time: one request of the matrix signs its caller out."""
         kind = "member" if role == "member" else "key" if role in ("till", "import") else "staff"
-        return make_caller(
-            self.database, OURS, role, kind=kind, member=self.ours.member if role == "member" else None
-        )
+        return make_caller(self.database, OURS, role, kind=kind, member=self.ours.member if role == "member" else None)
 
     def send(self, name: str, key: str | None, ids: Ids) -> tuple[int, str]:
         """The request of a route with these ids: status and answer."""

@@ -1,4 +1,4 @@
-"""Receipts over HTTP: all that add up or none, each once, from a till's own store; coupons are used once and in time."""
+"""Receipts over HTTP: all that add up or none, each once, from a till's own store; coupons once and in time."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -111,9 +111,7 @@ BEYOND = [
 
 
 @pytest.mark.parametrize("changes", [pytest.param(c, id=name) for name, c in BEYOND])
-def test_what_cannot_be_stored_is_the_callers_mistake(
-    api: Api, database: Database, changes: dict[str, Any]
-) -> None:
+def test_what_cannot_be_stored_is_the_callers_mistake(api: Api, database: Database, changes: dict[str, Any]) -> None:
     anywhere = make_caller(database, "acme", "till", kind="key")
     status, problem = post(api, anywhere, receipt("good"), receipt("bad", **changes))
     assert (status, problem["status"], stored(database)) == (422, 422, 0)

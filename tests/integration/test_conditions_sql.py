@@ -1,4 +1,4 @@
-"""Conditions on real members: every tree runs, and absent traits, revoked consents and empty histories mean what is documented."""
+"""Conditions on real members: every tree runs; what is absent, revoked or empty means what is documented."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Scene:
     """The service role's, as the worker asks."""
     member: UUID
     nobody: UUID
-    """A member without traits, consents or receipts."""
+    """A member without traits or receipts, who has agreed to profiling and to nothing else."""
 
     def holds(self, tree: dict[str, Any], member: UUID | None = None) -> bool:
         return in_segment(self.conn, "acme", member or self.member, tree, NOON)
@@ -42,9 +42,11 @@ class Scene:
 def scene(database: Database) -> Iterator[Scene]:
     make_tenant(database, "acme")
     traits = Jsonb({"age": 40, "city": "Köln", "vip": True, "score": 1.5})
-    member = make_member(database, "acme", {"marketing_push": True, "profiling": True}, traits=traits)
+    member = make_member(
+        database, "acme", {"marketing_push": True, "in_store_sensing": True, "profiling": True}, traits=traits
+    )
     with superuser(database) as conn:
-        say_consent(conn, "acme", member, "profiling", False)
+        say_consent(conn, "acme", member, "in_store_sensing", False)
         conn.execute("INSERT INTO store (tenant_id, store_id, name, tz) VALUES ('acme', 'main-street', 'M', 'UTC')")
         for n, (ago, kind, total) in enumerate([(2, "sale", 900), (2, "return", -300), (10, "sale", 100)]):
             conn.execute(
@@ -53,7 +55,7 @@ def scene(database: Database) -> Iterator[Scene]:
                 (str(n), NOON - ago * DAY, kind, total, member),
             )
         add_visit(conn, "acme", member, NOON - 3 * DAY)
-    nobody = make_member(database, "acme", {})
+    nobody = make_member(database, "acme", {"profiling": True})
     with psycopg.connect(database.service, autocommit=True) as conn:
         yield Scene(conn, member, nobody)
 
@@ -89,9 +91,8 @@ HOLDS = [
     ({"not": trait("absent", "eq", 1)}, True),
     ({"not": trait("absent", "ne", 1)}, True),
     ({"consent": "marketing_push"}, True),
-    ({"consent": "profiling"}, False),  # the newest word rules
-    ({"consent": "profiling", "granted": False}, True),
-    ({"consent": "in_store_sensing"}, False),  # no word is a no
+    ({"consent": "in_store_sensing"}, False),  # the newest word rules
+    ({"consent": "in_store_sensing", "granted": False}, True),
     ({"all": []}, True),
     ({"any": [trait("absent", "eq", 1), trait("vip", "eq", True)]}, True),
     ({"all": [trait("absent", "eq", 1), trait("vip", "eq", True)]}, False),
@@ -115,6 +116,7 @@ NOTHING = [
     (metric("spend", "eq", 0), True),
     (metric("recency_days", "gt", 0), False),  # never: no number, no comparison
     ({"not": metric("recency_days", "lte", 30)}, True),
+    ({"consent": "marketing_push"}, False),  # no word is a no
     ({"consent": "marketing_push", "granted": False}, True),
 ]
 
@@ -122,6 +124,17 @@ NOTHING = [
 @pytest.mark.parametrize(("tree", "holds"), NOTHING, ids=lambda value: str(value))
 def test_a_member_without_a_history_has_zeroes_and_no_recency(scene: Scene, tree: dict[str, Any], holds: bool) -> None:
     assert scene.holds(tree, scene.nobody) is holds
+
+
+@pytest.mark.parametrize("name", ["receipts", "spend", "recency_days", "visits"])
+def test_who_does_not_agree_to_profiling_is_not_chosen_by_any_figure(
+    scene: Scene, database: Database, name: str
+) -> None:
+    assert scene.holds(metric(name, "gte", 0))
+    with superuser(database) as conn:
+        say_consent(conn, "acme", scene.member, "profiling", False)
+    assert not any(scene.holds(metric(name, op, 0)) for op in ("eq", "ne", "lt", "gte"))
+    assert scene.holds(trait("vip", "eq", True)), "what the member told is another matter"
 
 
 def test_a_member_of_another_tenant_is_in_no_segment(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""What arrives is stored exactly once, or buried with its reason: never half, never silently, never with its neighbours."""
+"""What arrives is stored exactly once, or buried with its reason: never half, never with its neighbours."""
 
 import random
 import time

@@ -17,8 +17,8 @@ from cli.stack.broker import Broker
 from contract.codec import decode_small, encode_small
 from contract.messages import Ack, Rejection, Status
 from tests.conftest import NODE, Database
-from tests.integration.cloud_support import superuser
-from tests.integration.test_ingest_store import EPOCH, NOON_US, crowd, health, sightings
+from tests.integration.cloud_support import NOON_US, superuser
+from tests.integration.test_ingest_store import EPOCH, crowd, health, sightings
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,6 +1,5 @@
-"""The contact gate: consent fails closed, ghosts get nothing, no cap is ever exceeded, and a decision is all or nothing."""
+"""The contact gate: consent fails closed, ghosts get nothing, quiet hours are local, no cap is ever exceeded."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,6 @@ from tests.conftest import Database
 from tests.integration.cloud_support import (
     CONSENTS,
     NOON,
-    OFFER,
     add_presence,
     add_visit,
     furnish,

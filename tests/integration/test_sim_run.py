@@ -149,7 +149,7 @@ def write_run(folder: Path, world: World, **settings: object) -> Path:
             "activation_code": f"code {member['card']}",
             "token_key_hex": f"{int(member['card']):032x}",
         }
-        for member in members_document(world.scenario, SEED)["members"]  # type: ignore[attr-defined]
+        for member in members_document(world.scenario, SEED)["members"]
     ]
     (folder / "members.json").write_text(json.dumps(members))
     run = {"scenario": "corner-store", "seed": SEED, "till_key": "till key", "members": "members.json"}
@@ -265,7 +265,7 @@ def test_history_goes_through_outboxes_phones_and_tills_in_that_order(tmp_path, 
     really = truth(tmp_path)
     assert result.shown == len(really["shown"]) >= len(dwelt) - 2  # one or two may be on their way out
     for shown in really["shown"]:
-        assert product.reports[shown["push_id"]][0] == {"state": "shown", "at_us": shown["at_us"]}
+        assert product.reports[int(str(shown["push_id"]))][0] == {"state": "shown", "at_us": shown["at_us"]}
     coupons = {str(code) for receipt in product.receipts.values() for code in receipt["coupon_codes"]}  # type: ignore[attr-defined]
     assert coupons <= {f"C{shown['card']}" for shown in really["shown"]}
     cards = {card(person.member) for person in day.people if person.member is not None}

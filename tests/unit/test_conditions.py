@@ -34,7 +34,8 @@ metrics = st.fixed_dictionaries(
     optional={"days": st.integers(1, 3650)},
 )
 consents = st.fixed_dictionaries(
-    {"consent": st.sampled_from(["in_store_sensing", "marketing_push", "profiling"])}, optional={"granted": st.booleans()}
+    {"consent": st.sampled_from(["in_store_sensing", "marketing_push", "profiling"])},
+    optional={"granted": st.booleans()},
 )
 trees: st.SearchStrategy[dict[str, Any]] = st.recursive(
     traits | metrics | consents,

@@ -14,7 +14,13 @@ Grid = npt.NDArray[np.float32]
 
 @pytest.mark.parametrize(
     ("count", "told"),
-    [(0, Floored(0, None)), (1, Floored(None, 5)), (4, Floored(None, 5)), (5, Floored(5, None)), (99, Floored(99, None))],
+    [
+        (0, Floored(0, None)),
+        (1, Floored(None, 5)),
+        (4, Floored(None, 5)),
+        (5, Floored(5, None)),
+        (99, Floored(99, None)),
+    ],
 )
 def test_a_count_of_one_to_four_is_told_as_less_than_five(count: int, told: Floored) -> None:
     assert floored(count) == told
@@ -70,7 +76,10 @@ def test_a_block_that_few_entered_shows_nothing_of_its_own(grid: tuple[Grid, Gri
                 if seconds[inner].sum() == 0 or visits[inner].max() >= K_COUNT:
                     continue
                 step = 2 * size
-                outer = (slice(y // step * step, y // step * step + step), slice(x // step * step, x // step * step + step))
+                outer = (
+                    slice(y // step * step, y // step * step + step),
+                    slice(x // step * step, x // step * step + step),
+                )
                 assert np.ptp(shown[outer]) == 0, f"block {inner} is told apart from its siblings"
         size *= 2
 

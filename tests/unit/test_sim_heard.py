@@ -56,7 +56,8 @@ def test_counts_and_strengths_are_those_of_five_adverts_a_second(heard):
 
 def test_batches_decode_promise_no_more_than_they_tell_and_end_with_silence(heard):
     from_us, nodes = heard
-    end_us, told = from_us + 1_500_000_000, []
+    end_us = from_us + 1_500_000_000
+    told: list[tuple[int, int, np.ndarray[tuple[int], np.dtype[np.int64]]]] = []
     for t0_us, columns in nodes["coffee"].batches(end_us):
         n = len(columns[0]) // 4
         header = Header("sightings", "t", "s", "coffee", "0" * 32, len(told) + 1, "boot", "trusted", t0_us, n)

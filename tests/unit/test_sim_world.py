@@ -85,7 +85,7 @@ def test_zone_intervals_agree_with_sampling_the_path(world, day):
 
 
 def test_no_member_comes_twice_within_a_few_days(world):
-    seen = {}
+    seen: dict[int, date] = {}
     for back in range(6):
         at = TUESDAY + timedelta(days=back)
         for person in world.day(at).people:

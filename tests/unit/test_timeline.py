@@ -73,7 +73,9 @@ def test_silence_means_something_only_of_a_node_that_spoke_or_said_so(node: str,
     assert heard(("a", NOW, False), ("silent", NOW - S, True)).alive(node, at_us) is alive
 
 
-steps = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 120 * S), st.booleans(), st.floats(0, 3)), max_size=40)
+steps = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 120 * S), st.booleans(), st.floats(0, 3)), max_size=40
+)
 
 
 @given(steps, st.integers(0, 200 * S))
