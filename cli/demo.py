@@ -29,6 +29,8 @@ app = typer.Typer(add_completion=False)
 TENANT = "demo"
 HISTORY_DAY_S = 20
 """Roughly what a day of history takes: the clock begins so much earlier, so that live begins at a busy minute."""
+SETTING_UP_US = 180 * 1_000_000
+"""History ends when the store is set up, at most so long after the clock began."""
 DRAIN_S = 30.0
 
 
@@ -87,7 +89,8 @@ def run(
     known = scenarios.load(scenario)
     nodes = node_addresses(known, TENANT)
     clock = _begin_clock(scenario, seed, 0 if state else days, state, for_s)
-    cloud = LocalCloud(root, TENANT, nodes, clock=clock.spec(), port=port)
+    past_us = 0 if state else clock.start_us + SETTING_UP_US
+    cloud = LocalCloud(root, TENANT, nodes, clock=clock.spec(), history_until_us=past_us, port=port)
     store = SimulatedStore(cloud, scenario, seed, clock.spec())
     with cloud:
         cloud.start(console.print)

@@ -64,7 +64,7 @@ class Allow:
         self.roles = frozenset(roles)
 
     def __call__(self, request: Request) -> Iterator[Call]:
-        secret = _secret(request, member="member" in self.roles)
+        secret = secret_of(request, member="member" in self.roles)
         pool: ConnectionPool[Connection[TupleRow]] = request.app.state.pool
         with pool.connection() as conn:
             principal = authenticate(conn, secret)
@@ -109,7 +109,7 @@ def hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _secret(request: Request, *, member: bool) -> str:
+def secret_of(request: Request, *, member: bool) -> str:
     """The caller's secret: a bearer token, else the cookie of staff or of members."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:

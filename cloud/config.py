@@ -94,6 +94,14 @@ class Settings:
             raise ConfigError(f"{name}: found {path!r}, expected a file that exists")
         return path or None
 
+    @property
+    def history_until_us(self) -> int:
+        """Up to which instant a demo's past was fast-forwarded: decided as if in time. 0 in production."""
+        text = self.environ.get("AISLE_HISTORY_UNTIL", "0")
+        if not text.isdigit():
+            raise ConfigError(f"AISLE_HISTORY_UNTIL: found {text!r}, expected microseconds since 1970 UTC")
+        return int(text)
+
     def _required(self, name: str, form: str) -> str:
         value = self.environ.get(name)
         if not value:

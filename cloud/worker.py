@@ -48,10 +48,13 @@ class Worker:
     def _work(self) -> None:
         dsn = self.settings.service_dsn
         joined_at = retained_at = -math.inf
-        with db.connect(dsn, "worker", autocommit=True) as conn, db.listening(dsn, "worker", "aisle_due") as ear:
+        with (
+            db.connect(dsn, "worker", autocommit=True) as conn,
+            db.listening(dsn, "worker", "aisle_due", "aisle_receipt") as ear,
+        ):
             log.info("worker is ready")
             while not self._stopping.is_set():
-                decided = decide_due(conn, self.clock.now_us())
+                decided = decide_due(conn, self.clock.now_us(), history_until_us=self.settings.history_until_us)
                 if time.monotonic() - joined_at >= JOIN_EVERY_S:
                     with conn.transaction():
                         join_receipts(conn)
@@ -59,8 +62,8 @@ class Worker:
                 if time.monotonic() - retained_at >= RETAIN_EVERY_S:
                     self._retain(conn)
                     retained_at = time.monotonic()
-                if not decided:
-                    self._wait(conn, ear)
+                if not decided and self._wait(conn, ear):
+                    joined_at = -math.inf
 
     def _retain(self, conn: psycopg.Connection) -> None:
         """Drop the days that are older than may be kept."""
@@ -70,9 +73,9 @@ class Worker:
             if row and row[0]:
                 log.info("dropped %d days of %s before %s", row[0], table, before)
 
-    def _wait(self, conn: psycopg.Connection, ear: psycopg.Connection) -> None:
-        """Until the next trigger is due, a new one is announced, or LOOK_S has passed."""
+    def _wait(self, conn: psycopg.Connection, ear: psycopg.Connection) -> bool:
+        """Until the next trigger is due, something is announced, or LOOK_S has passed; True if receipts came."""
         row = conn.execute(sql.next_due).fetchone()
         until_due_s = (row[0] - self.clock.now_us()) / 1e6 if row and row[0] is not None else LOOK_S
-        for _ in ear.notifies(timeout=min(max(until_due_s, 0.005), LOOK_S), stop_after=1):
-            pass
+        notes = list(ear.notifies(timeout=min(max(until_due_s, 0.005), LOOK_S), stop_after=1))
+        return any(note.channel == "aisle_receipt" for note in notes)

@@ -46,6 +46,7 @@ class LocalCloud:
         nodes: list[NodeAddress],
         *,
         clock: str = "",
+        history_until_us: int = 0,
         broker: Kind = "mosquitto",
         port: int | None = None,
         ingest: int = 1,
@@ -61,6 +62,7 @@ class LocalCloud:
         self.broker: Broker = open_broker(root / "broker", clients, broker)
         self.processes = Supervisor(root / "logs")
         self._clock = clock
+        self._history_until_us = history_until_us
         self._ingest = [f"ingest-{i}" for i in range(ingest)] if ingest > 1 else ["ingest"]
         self._port = keep_port(root / "http.port", port)
 
@@ -84,6 +86,7 @@ class LocalCloud:
             "AISLE_BROKER": self.broker.url("cloud"),
             "AISLE_HTTP": f"127.0.0.1:{self._port}",
             "AISLE_CLOCK": self._clock,
+            "AISLE_HISTORY_UNTIL": str(self._history_until_us),
             "OPENBLAS_NUM_THREADS": "1",  # small matrices: more threads only take the other processes' core
         }
 

@@ -95,7 +95,7 @@ def who_am_i(request: Request) -> SignedIn:
 def sign_out(request: Request, response: Response) -> None:
     """End the session, here and for every copy of the cookie."""
     with request.app.state.pool.connection() as conn:
-        principal = access.authenticate(conn, request.cookies.get(STAFF_COOKIE, ""))
+        principal = access.authenticate(conn, access.secret_of(request, member=False))
         conn.execute("SELECT set_config('aisle.tenant', %s, true)", (principal.tenant,))
         conn.execute(sql.revoke, {"secret": principal.secret_sha256})
     response.delete_cookie(STAFF_COOKIE)

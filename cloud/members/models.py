@@ -29,7 +29,8 @@ class Imported(BaseModel):
     member_id: UUID
     card: str
     activation_code: str
-    token_key_hex: str
+    token_key_hex: str | None
+    """None for a member who was known before: their devices go on as they are."""
 
 
 class ImportResult(BaseModel):

@@ -1,10 +1,10 @@
 -- name: put_member
--- A member from an import; a card that is known keeps its member.
+-- A member from an import; a card that is known keeps its member, who then is not fresh.
 INSERT INTO member (tenant_id, card, name, traits, staff, activation_sha256, activations_left)
 VALUES (%(tenant)s, %(card)s, %(name)s, %(traits)s, %(staff)s, %(activation)s, 3)
 ON CONFLICT (tenant_id, card) DO UPDATE SET name = excluded.name, traits = member.traits || excluded.traits,
-    activation_sha256 = excluded.activation_sha256, activations_left = 3
-RETURNING member_id
+    activation_sha256 = excluded.activation_sha256, activations_left = 3, staff = excluded.staff
+RETURNING member_id, xmax = 0 AS fresh
 
 -- name: put_device
 -- A key for a phone, tag or wearable.

@@ -17,17 +17,23 @@ sql = db.statements("cloud.members")
 
 
 def import_members(conn: Connection[Any], tenant: str, members: list[NewMember], channel: str) -> list[Imported]:
-    """Make members with a device key and an activation code each; consents are taken as given on `channel`."""
+    """Make members with a device key and an activation code each; consents are taken as given on `channel`.
+
+    A member who is known already gets a new code and nothing else: what they said themselves is not overruled.
+    """
     made = []
     for new in members:
         code, key = secrets.token_hex(8), secrets.token_bytes(16)
         values = new.model_dump(include={"card", "name", "staff"}) | {"traits": Jsonb(new.traits)}
         row = conn.execute(sql.put_member, values | {"tenant": tenant, "activation": hash_secret(code)}).fetchone()
         assert row is not None
-        conn.execute(sql.put_device, {"tenant": tenant, "member": row[0], "key": key})
-        for purpose, granted in new.consents.items():
-            _say(conn, tenant, row[0], purpose, granted, channel)
-        made.append(Imported(member_id=row[0], card=new.card, activation_code=code, token_key_hex=key.hex()))
+        member, fresh = row
+        if fresh:
+            conn.execute(sql.put_device, {"tenant": tenant, "member": member, "key": key})
+            for purpose, granted in new.consents.items():
+                _say(conn, tenant, member, purpose, granted, channel)
+        token_key = key.hex() if fresh else None
+        made.append(Imported(member_id=member, card=new.card, activation_code=code, token_key_hex=token_key))
     conn.execute(sql.tell_consent, {"tenant": tenant})
     return made
 

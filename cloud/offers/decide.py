@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from cloud import db
 from cloud.conditions.compile import compile_condition
 from cloud.conditions.tree import Condition
-from cloud.offers.gate import pass_gate
+from cloud.offers.gate import Verdict, pass_gate
 
 sql = db.statements("cloud.offers")
 _condition: TypeAdapter[Condition] = TypeAdapter(Condition)
@@ -55,8 +55,12 @@ class Wanted:
     ttl_s: int
 
 
-def decide_due(conn: Connection[Any], now_us: int, limit: int = 100) -> int:
-    """Decide the triggers that are due; returns how many were taken. Each is a transaction of its own."""
+def decide_due(conn: Connection[Any], now_us: int, limit: int = 100, history_until_us: int = 0) -> int:
+    """Decide the triggers that are due; returns how many were taken. Each is a transaction of its own.
+
+    What a node told too late for the offer to be of use is refused; not so in a demo's fast-forwarded past, which ends
+    at `history_until_us`.
+    """
     taken = 0
     while taken < limit:
         with conn.transaction(), conn.cursor(row_factory=class_row(Due)) as cursor:
@@ -64,21 +68,26 @@ def decide_due(conn: Connection[Any], now_us: int, limit: int = 100) -> int:
             if due is None:
                 break
             conn.execute(sql.done, {"presence": due.presence_id, "campaign": due.campaign})
-            _decide(conn, due)
+            _decide(conn, due, now_us if due.due_at.timestamp() * 1e6 > history_until_us else None)
             taken += 1
     return taken
 
 
-def _decide(conn: Connection[Any], due: Due) -> None:
+def _decide(conn: Connection[Any], due: Due, now_us: int | None) -> None:
+    """`now_us` is when an offer would go out, None for "in time"."""
     key: dict[str, Any] = {"tenant": due.tenant_id, "campaign": due.campaign, "visit": due.visit_id}
+    conn.execute(sql.lock_member, {"tenant": due.tenant_id, "member": str(due.member_id)})
     wanted = _wanted(conn, due)
     if not due.stayed or wanted is None or conn.execute(sql.decided, key).fetchone():
         return
     if not in_segment(conn, due.tenant_id, due.member_id, wanted.condition, due.due_at):
         return
-    verdict = pass_gate(
-        conn, due.tenant_id, due.member_id, due.visit_id, due.due_at, due.tz, wanted.salt, wanted.control_share
-    )
+    if now_us is not None and now_us > due.due_at.timestamp() * 1e6 + wanted.ttl_s * 1e6:
+        verdict = Verdict("refused", "too late", None)
+    else:
+        verdict = pass_gate(
+            conn, due.tenant_id, due.member_id, due.visit_id, due.due_at, due.tz, wanted.salt, wanted.control_share
+        )
     key |= {"member": due.member_id, "presence": due.presence_id, "at": due.due_at}
     row = conn.execute(
         sql.decide, key | {"outcome": verdict.outcome, "reason": verdict.reason, "arm": verdict.arm}

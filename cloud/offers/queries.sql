@@ -44,13 +44,14 @@ WHERE granted
 SELECT staff FROM member WHERE tenant_id = %(tenant)s AND member_id = %(member)s
 
 -- name: contacts_of
--- What the caps count: contacts in this visit, in 4 hours, a day, a week before the instant.
+-- What the caps count: contacts in this visit, and within 4 hours, a day, a week of the instant. After it as well:
+-- a backlog is decided late, and a cap holds whichever was decided first.
 SELECT count(*) FILTER (WHERE visit_id = %(visit)s),
-       count(*) FILTER (WHERE at > %(at)s::timestamptz - interval '4 hours'),
-       count(*) FILTER (WHERE at > %(at)s::timestamptz - interval '1 day'),
-       count(*) FILTER (WHERE at > %(at)s::timestamptz - interval '7 days')
+       count(*) FILTER (WHERE abs(extract(epoch FROM at - %(at)s::timestamptz)) < 4 * 3600),
+       count(*) FILTER (WHERE abs(extract(epoch FROM at - %(at)s::timestamptz)) < 24 * 3600),
+       count(*) FILTER (WHERE abs(extract(epoch FROM at - %(at)s::timestamptz)) < 7 * 24 * 3600)
 FROM contact WHERE tenant_id = %(tenant)s AND member_id = %(member)s
-  AND at > %(at)s::timestamptz - interval '7 days' AND at <= %(at)s::timestamptz + interval '1 day'
+  AND at > %(at)s::timestamptz - interval '7 days' AND at < %(at)s::timestamptz + interval '7 days'
 
 -- name: decide
 -- The decision, whatever it was.

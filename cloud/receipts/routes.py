@@ -41,7 +41,7 @@ def _store(call: Call, receipt: Receipt) -> bool:
     key: dict[str, Any] = {"tenant": call.tenant, "receipt": row[0]}
     with call.conn.cursor() as cursor:
         cursor.executemany(sql.put_line, [line.model_dump() | key for line in receipt.lines])
-    if receipt.coupon_codes:
+    if receipt.coupon_codes and receipt.kind == "sale":
         call.conn.execute(sql.use_coupons, key | {"codes": receipt.coupon_codes, "at_us": receipt.at_us})
     return True
 

@@ -52,8 +52,16 @@ PLAN: dict[str, Any] = {
 OFFER: dict[str, Any] = {"offer": "ten-off", "name": "Ten off", "title": "10 % off coffee", "body": "Today only.",
          "category": "coffee", "discount_bp": 1000, "ttl_s": 600}  # fmt: skip
 SEGMENT: dict[str, Any] = {"segment": "everyone", "name": "Everyone", "condition": {"all": []}}
-CAMPAIGN: dict[str, Any] = {"campaign": "coffee-now", "name": "Coffee now", "store": STORE, "zone": "coffee", "dwell_s": 20,
-            "segment": "everyone", "offer": "ten-off", "control_share": 0.1}  # fmt: skip
+CAMPAIGN: dict[str, Any] = {
+    "campaign": "coffee-now",
+    "name": "Coffee now",
+    "store": STORE,
+    "zone": "coffee",
+    "dwell_s": 20,
+    "segment": "everyone",
+    "offer": "ten-off",
+    "control_share": 0.1,
+}
 CONSENTS = {"in_store_sensing": True, "marketing_push": True, "profiling": True}
 
 
