@@ -2,10 +2,9 @@
 
 import logging
 import math
-import signal
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -13,6 +12,7 @@ import psycopg
 from cloud import db
 from cloud.config import Settings
 from cloud.offers.decide import decide_due
+from cloud.process import run_until_stopped
 from cloud.receipts.join import join_receipts
 from contract.clock import Clock
 
@@ -33,19 +33,12 @@ class Worker:
 
     settings: Settings
     clock: Clock
-    _stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
-        signal.signal(signal.SIGINT, lambda *_: self._stopping.set())
-        while not self._stopping.is_set():
-            try:
-                self._work()
-            except psycopg.OperationalError as error:
-                log.warning("database lost: %s", str(error).strip().splitlines()[0])
+        run_until_stopped(self._work)
 
-    def _work(self) -> None:
+    def _work(self, stopping: threading.Event) -> None:
         dsn = self.settings.service_dsn
         joined_at = retained_at = -math.inf
         with (
@@ -53,7 +46,7 @@ class Worker:
             db.listening(dsn, "worker", "aisle_due", "aisle_receipt") as ear,
         ):
             log.info("worker is ready")
-            while not self._stopping.is_set():
+            while not stopping.is_set():
                 decided = decide_due(conn, self.clock.now_us(), history_until_us=self.settings.history_until_us)
                 if time.monotonic() - joined_at >= JOIN_EVERY_S:
                     with conn.transaction():

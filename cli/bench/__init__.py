@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.later import promise
 from cli.stack.processes import StackError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-NOT_BUILT_YET = 3
 LATER = {
+    "web": "the console's first paint, layers and slider",
+    "app": "the member's page: size, offline, tap to offer",
+    "gate": "decisions of the contact gate a second",
     "edge": "a node's adverts a second and its memory",
     "locate": "stores told beside each other on one core",
     "vision": "camera frames a second",
@@ -56,21 +59,7 @@ def heatmap(
     _print(lambda: measure(positions, asks), "heatmap", as_json)
 
 
-def _promise(name: str, what: str) -> None:
-    """A command that says that it is not there yet, whatever it is given."""
-
-    @app.command(
-        name,
-        help=f"Not built yet: {what}.",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-    def later(context: typer.Context) -> None:
-        print(f"bench {context.info_name}: not built yet ({what})", file=sys.stderr)
-        raise typer.Exit(NOT_BUILT_YET)
-
-
-for _name, _what in LATER.items():
-    _promise(_name, _what)
+promise(app, "bench", LATER)
 
 
 def _print(measure: "Callable[[], DataclassInstance]", name: str, as_json: bool) -> None:

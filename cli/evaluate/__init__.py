@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.later import promise
+
 if TYPE_CHECKING:
     from cli.evaluate.locate import Figures, LocateReport
 
-NOT_BUILT_YET = 3
 LATER = {
     "wifi": "a position from Wi-Fi scans",
     "beacons": "a phone's position among fixed beacons",
@@ -49,21 +50,7 @@ def locate(
     print(json.dumps(_rounded(asdict(report))) if as_json else _table(report))
 
 
-def _promise(name: str, what: str) -> None:
-    """A command that says that it is not there yet, whatever it is given."""
-
-    @app.command(
-        name,
-        help=f"Not built yet: {what}.",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-    def later(context: typer.Context) -> None:
-        print(f"eval {context.info_name}: not built yet ({what})", file=sys.stderr)
-        raise typer.Exit(NOT_BUILT_YET)
-
-
-for _name, _what in LATER.items():
-    _promise(_name, _what)
+promise(app, "eval", LATER)
 
 
 def _table(report: "LocateReport") -> str:

@@ -1,7 +1,6 @@
 """The locate process: holds stores by advisory lock, one holder a store, and tells their stories as batches arrive."""
 
 import logging
-import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import psycopg
 from cloud import db
 from cloud.config import Settings
 from cloud.locate.store import StoreLocator
+from cloud.process import run_until_stopped
 from contract.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -27,27 +27,20 @@ class Locate:
 
     settings: Settings
     clock: Clock
-    _stopping: threading.Event = field(default_factory=threading.Event)
     _stores: dict[tuple[str, str], StoreLocator] = field(default_factory=dict)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
-        signal.signal(signal.SIGINT, lambda *_: self._stopping.set())
-        while not self._stopping.is_set():
-            try:
-                self._work()
-            except psycopg.OperationalError as error:
-                log.warning("database lost: %s", str(error).strip().splitlines()[0])
+        run_until_stopped(self._work)
 
-    def _work(self) -> None:
+    def _work(self, stopping: threading.Event) -> None:
         dsn = self.settings.service_dsn
         channels = ("aisle_queue", "aisle_consent", "aisle_plan")
         self._stores.clear()
         looked_at = 0.0
         with db.connect(dsn, "locate", autocommit=True) as conn, db.listening(dsn, "locate", *channels) as ear:
             log.info("locate is ready")
-            while not self._stopping.is_set():
+            while not stopping.is_set():
                 if time.monotonic() - looked_at >= FIND_STORES_EVERY_S:
                     self._find_stores(conn)
                     looked_at = time.monotonic()

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cli.__main__ import FAMILIES, main
-from cli.evaluate import LATER, NOT_BUILT_YET
+from cli.__main__ import FAMILIES, NOT_BUILT_YET, main
+from cli.evaluate import LATER
 
 SENSORS = {
     f"00000000000{k}": {"name": f"s{k}", "x_m": 8.0 * (k % 2), "y_m": 6.0 * (k // 2), "z_m": 2} for k in range(4)
