@@ -30,7 +30,7 @@ def trail(places: list[tuple[float, float]]) -> Trail:
 def test_a_walk_into_the_zone_is_told_at_its_crossing() -> None:
     walk = trail([(min(2.0 + second, 10.0), 0.7) for second in range(16)])  # at x = 6 after 4 s
     told = HINDSIGHT.entered_us(walk, INSIDE, 7_000_000)
-    assert 2_500_000 < told < 4_500_000, "the smoother does not know the heading: it tells a straight walk a little early"
+    assert 2_500_000 < told < 4_500_000, "it knows no heading and tells a straight walk a little early"
 
 
 def test_a_filter_that_lags_is_set_right_by_what_came_later() -> None:
