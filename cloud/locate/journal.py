@@ -9,9 +9,9 @@ import numpy as np
 from psycopg import Connection
 
 from cloud import db
-from cloud.locate.engine import Story, Track
 from cloud.locate.heat import HeatBucket
 from cloud.locate.radiomap import Grid
+from cloud.locate.story import Entered, Story, Track
 
 sql = db.statements("cloud.locate")
 
@@ -100,7 +100,7 @@ def _visit(track: Track) -> dict[str, Any]:
     return who | {"visit": track.visit_id, "started": track.started_us, "seen": track.seen_us}
 
 
-def _entry(entered: Any) -> dict[str, Any]:
+def _entry(entered: Entered) -> dict[str, Any]:
     return {
         "presence": entered.presence_id,
         "visit": entered.visit_id,

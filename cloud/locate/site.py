@@ -8,8 +8,9 @@ from psycopg import Connection
 
 from cloud import db
 from cloud.locate.directory import Directory, Person
-from cloud.locate.engine import REVISE_AFTER_US, OpenPresence, Site, Track
+from cloud.locate.engine import REVISE_AFTER_US
 from cloud.locate.radiomap import Grid, RadioMap
+from cloud.locate.story import OpenPresence, Site, Track
 from cloud.locate.zones import zone_masks
 
 WORN_SD_DB = 2.0

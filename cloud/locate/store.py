@@ -11,9 +11,10 @@ from psycopg import Connection
 
 from cloud import db
 from cloud.ingest.columns import Windows, windows
-from cloud.locate.engine import Engine, Heard, Story
+from cloud.locate.engine import Engine
 from cloud.locate.journal import Journal, numbers
 from cloud.locate.site import load_directory, load_site, load_tracks
+from cloud.locate.story import Heard, Story
 from cloud.locate.timeline import Timeline
 from contract.clock import Clock
 from contract.codec import decode

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import pytest
 
 from cloud.locate.directory import Directory, Person
-from cloud.locate.engine import AWAY_AFTER_US, VISIT_ENDS_AFTER_US, Engine, Heard, Site
+from cloud.locate.engine import AWAY_AFTER_US, VISIT_ENDS_AFTER_US, Engine
 from cloud.locate.heat import BUCKET_US
 from cloud.locate.radiomap import Grid, RadioMap
+from cloud.locate.story import Heard, Site
 from cloud.locate.zones import zone_masks
 from contract.identity import SubjectKind, member_token, token_slot
 
