@@ -158,7 +158,9 @@ def _welcome(store: SimulatedStore) -> Panel:
     member = members[0]
     text = (
         f"console   {url}/console/\n{logins}\n"
-        f"app       {url}/app/   card {member['card']}, code {member['activation_code']}\n"
+        f"app       {url}/app/\n"
+        f"  card        {member['card']}\n"
+        f"  code        {member['activation_code']} (good for three devices)\n"
         f"api       {url}/docs\n\nDEMO DATA: a simulated store, nobody real."
     )
     return Panel(text, title=f"Aisle - {store.scenario.store.name}", expand=False)

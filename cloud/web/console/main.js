@@ -11,7 +11,7 @@ import { LoginPage } from "./login.js";
 import { MapPage } from "./map.js";
 import { NodesPage } from "./nodes.js";
 import { Failed, Loading } from "./parts.js";
-import { PAGES, hrefOf, useRoute } from "./route.js";
+import { hrefOf, pagesFor, useRoute } from "./route.js";
 import { t } from "./strings.js";
 import { VisitsPage } from "./visits.js";
 import { ZonesPage } from "./zones.js";
@@ -101,7 +101,7 @@ function Frame({ session, onSignOut }) {
       <button class="button quiet square" type="button" aria-label=${t.signOut} title=${t.signOut} onClick=${onSignOut}><${Icon} name="out" /></button>
     </header>
     <nav class="pages" aria-label=${t.pages}>
-      ${PAGES.map((one) => html`<a key=${one} href=${hrefOf(storeId, one)} aria-current=${one === route.page ? "page" : undefined}>
+      ${pagesFor(session.roles).map((one) => html`<a key=${one} href=${hrefOf(storeId, one)} aria-current=${one === route.page ? "page" : undefined}>
         <${Icon} name=${one} /><span>${t.titles[one]}</span></a>`)}
     </nav>
     <main id="content" tabindex="-1">

@@ -5,6 +5,15 @@ export const PAGES = /** @type {const} */ (["map", "zones", "visits", "campaigns
 /** @typedef {typeof PAGES[number]} Page */
 /** @typedef {{store: string, page: Page, what: string}} Route */
 
+/** Pages about single visits and campaigns are not for those who look after the nodes. */
+const NOT_FOR_TECHNICIANS = /** @type {readonly Page[]} */ (["visits", "campaigns"]);
+
+/** The pages that somebody with these roles may use. @param {string[]} roles @returns {Page[]} */
+export function pagesFor(roles) {
+  const technicianOnly = roles.every((role) => role === "technician");
+  return PAGES.filter((page) => !(technicianOnly && NOT_FOR_TECHNICIANS.includes(page)));
+}
+
 /** @param {string} hash @returns {Route} */
 export function routeOf(hash) {
   const [store = "", page = "", what = ""] = hash.replace(/^#\/?/, "").split("/").map(decoded);
