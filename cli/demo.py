@@ -182,6 +182,13 @@ def _fast_forward(store: SimulatedStore, until_us: int, days: int, console: Cons
 
 def _revive(store: SimulatedStore, console: Console) -> None:
     """Start again what ended by itself, as systemd or the container runtime would."""
+    for server, name in ((store.cloud.postgres, "the database"), (store.cloud.broker, "the broker")):
+        if not server.running:
+            console.print(f"[red]{name} is gone[/red]; it is started again")
+            try:
+                server.start()
+            except StackError as error:  # what it left behind may need a second to go away
+                console.print(f"{error}; tried again in a second")
     for ended in store.cloud.processes.ended():
         console.print(f"[red]{ended}[/red]; it is started again")
         store.cloud.processes.restart(ended.name)
