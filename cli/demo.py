@@ -1,5 +1,6 @@
 """`./aisle demo`: a store with people in it, on this machine, from radio frame to offer and heatmap."""
 
+import fcntl
 import json
 import shutil
 import signal
@@ -8,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import httpx
 import typer
@@ -21,6 +22,7 @@ from cli.stack.processes import StackError
 from cli.stack.store import SimulatedStore, node_addresses, opening_instant
 from contract.clock import SimulatedClock
 from simulators import scenario as scenarios
+from simulators.scenario import Scenario
 from simulators.setup import busiest_start_us
 from simulators.world import World
 
@@ -46,7 +48,8 @@ def demo(
     scenario: Annotated[str, typer.Option(help="Which store to simulate.")] = "corner-store",
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the last demo and begin anew.")] = False,
     port: Annotated[
-        int | None, typer.Option(help="The console's port; a free one is found and kept if not given.")
+        int | None,
+        typer.Option(min=1, max=65535, help="The console's port; a free one is found and kept if not given."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --for: one JSON object on stdout.")] = False,
 ) -> None:
@@ -82,11 +85,35 @@ def run(
 ) -> dict[str, Any] | None:
     """The whole demo; returns its figures if it was to end by itself. Raises StackError."""
     begun = time.monotonic()
+    try:
+        known = scenarios.load(scenario)  # before anything is forgotten: a typo must not cost the last demo
+    except (OSError, scenarios.ScenarioError) as error:
+        raise StackError(f"scenario {scenario!r}: {error}") from None
+    with _hold(root):  # a second demo must not write over the first one's files
+        return _run_held(root, known, scenario, seed, days, for_s, port, console, begun, fresh=fresh)
+
+
+def _run_held(
+    root: Path,
+    known: Scenario,
+    scenario: str,
+    seed: int,
+    days: int,
+    for_s: float | None,
+    port: int | None,
+    console: Console,
+    begun: float,
+    *,
+    fresh: bool,
+) -> dict[str, Any] | None:
     state = _State.load(root)
-    if fresh or (state and (state.seed, state.scenario) != (seed, scenario)):
+    if fresh:
         _forget(root)
         state = None
-    known = scenarios.load(scenario)
+    elif state and (state.seed, state.scenario) != (seed, scenario):
+        raise StackError(
+            f"the last demo is of scenario {state.scenario}, seed {state.seed}; --fresh forgets it and begins another"
+        )
     nodes = node_addresses(known, TENANT)
     clock = _begin_clock(scenario, seed, 0 if state else days, state, for_s)
     past_us = 0 if state else clock.start_us + SETTING_UP_US
@@ -129,6 +156,18 @@ class _State:
     def save(self, root: Path) -> None:
         fields = {"scenario": self.scenario, "seed": self.seed, "at_us": self.at_us}
         (root / "state.json").write_text(json.dumps(fields))
+
+
+def _hold(root: Path) -> TextIO:
+    """The one demo at a time that may use the folder. Raises StackError while another runs."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    lock = (root.parent / f"{root.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StackError("a demo runs here already; end it with Ctrl-C first") from None
+    return lock
 
 
 def _forget(root: Path) -> None:
