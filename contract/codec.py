@@ -39,6 +39,8 @@ from contract.messages import (
     PresenceRow,
     Sightings,
     Status,
+    TagRow,
+    Tags,
 )
 from contract.topics import NAME
 
@@ -49,7 +51,9 @@ _EPOCH = re.compile(r"[0-9a-f]{32}")
 _BOOT = re.compile(r"[ -~]{0,64}")
 _SUBJECT = re.compile(r"[0-9a-f]{16}")
 _ARRAY_TYPE = {"<i1": "b", "<u1": "B", "<i2": "h", "<u2": "H", "<i4": "i", "<u4": "I", "<i8": "q", "<u8": "Q"}
-_ROW_TYPES = {"presence": list[PresenceRow], "crowd": list[CrowdRow]}
+_EPC = re.compile(r"(?:[0-9a-f]{2}){1,62}")
+_ROW_TYPES = {"presence": list[PresenceRow], "crowd": list[CrowdRow], "tags": list[TagRow]}
+KINDS = ("sightings", *_ROW_TYPES)
 
 _Small = TypeVar("_Small", Ack, Status, Health)
 
@@ -138,7 +142,13 @@ def _from_object(payload: bytes) -> Batch:
         raise BadRows("a whole number needs more than 32 bits")
     if len(rows) != header.n:
         raise BadRows(f"n says {header.n}, there are {len(rows)} rows")
-    return Presence(header, _presence_rows(rows)) if header.kind == "presence" else Crowd(header, rows)
+    match header.kind:
+        case "presence":
+            return Presence(header, _presence_rows(rows))
+        case "tags":
+            return Tags(header, _tag_rows(rows))
+        case _:
+            return Crowd(header, rows)
 
 
 def _header(fields: dict[str, object]) -> Header:
@@ -146,8 +156,8 @@ def _header(fields: dict[str, object]) -> Header:
     if version != VERSION or isinstance(version, bool):
         raise UnknownVersion(f"{_told(version)}, this build reads {VERSION}")
     kind = fields.get("kind")
-    if kind not in ("sightings", "presence", "crowd"):
-        raise UnknownKind(f"{_told(kind)}, expected sightings, presence or crowd")
+    if kind not in KINDS:
+        raise UnknownKind(f"{_told(kind)}, expected one of {', '.join(KINDS)}")
     try:
         header = msgspec.convert({name: fields[name] for name in HEADER_ORDER if name in fields}, Header)
     except msgspec.ValidationError as error:
@@ -199,6 +209,17 @@ def _presence_rows(rows: Sequence[PresenceRow]) -> tuple[PresenceRow, ...]:
     for row in rows:
         if not _SUBJECT.fullmatch(row.subject) or not NAME.fullmatch(row.zone) or not 0 <= row.confidence <= 1:
             raise BadRows("subject is 16 hexadecimal digits, zone a name, confidence from 0 to 1")
+    return tuple(rows)
+
+
+def _tag_rows(rows: Sequence[TagRow]) -> tuple[TagRow, ...]:
+    for row in rows:
+        if not _EPC.fullmatch(row.epc) or not NAME.fullmatch(row.zone):
+            raise BadRows("epc is 1 to 62 bytes in lower-case hexadecimal digits, zone a name")
+        if row.origin and not NAME.fullmatch(row.origin):
+            raise BadRows("origin is a name, or empty")
+        if row.rssi is not None and not -200 <= row.rssi <= 100:  # NaN is refused too
+            raise BadRows(f"rssi {row.rssi} is no level in dBm")
     return tuple(rows)
 
 

@@ -22,7 +22,9 @@ class SubjectKind(IntEnum):
     PSEUDONYM = 3
     """An anonymous device under the store's key of the day."""
     TAG = 4
-    """An RFID tag: the digest of its EPC."""
+    """A member's RFID or NFC card: the digest of its EPC."""
+    CLIENT = 5
+    """A member's own device in the store's Wi-Fi: the token that the member logged in with."""
 
 
 def token_slot(at_us: int) -> int:
@@ -40,6 +42,24 @@ def beacon_subject(uuid: bytes, major: int, minor: int) -> int:
     """The subject of an iBeacon: 8 bytes of SHA-256 over its 16-byte uuid, major and minor, big-endian."""
     body = uuid + major.to_bytes(2, "big") + minor.to_bytes(2, "big")
     return int.from_bytes(hashlib.sha256(body).digest()[:8], "big")
+
+
+def eddystone_subject(namespace: bytes, instance: bytes) -> int:
+    """The subject of an Eddystone-UID beacon: 8 bytes of SHA-256 over its 10-byte namespace and 6-byte instance."""
+    return int.from_bytes(hashlib.sha256(b"eddystone uid" + namespace + instance).digest()[:8], "big")
+
+
+def tag_subject(epc: bytes) -> int:
+    """The subject of a member's card: 8 bytes of SHA-256 over its EPC."""
+    return int.from_bytes(hashlib.sha256(b"aisle tag v1" + epc).digest()[:8], "big")
+
+
+def client_token(key: bytes) -> int:
+    """What a member logs in to the store's Wi-Fi with: 8 bytes of an HMAC under the member's token key.
+
+    It does not change by itself: the network must be able to check it again. A new key makes a new one.
+    """
+    return int.from_bytes(hmac.new(key, b"aisle client v1", hashlib.sha256).digest()[:8], "big")
 
 
 def subject_hex(subject: int) -> str:

@@ -19,7 +19,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     A wiped or cloned card makes a new epoch, so a name can never be used for two different batches unnoticed.
     """
 
-    kind: Literal["sightings", "presence", "crowd"]
+    kind: Literal["sightings", "presence", "crowd", "tags"]
     tenant: str
     store: str
     node: str
@@ -105,6 +105,14 @@ class CrowdRow(msgspec.Struct, frozen=True):
     """Distinct radios heard, rotating addresses included."""
     strong: int
     """Those among them heard at -70 dBm or more."""
+    source: Literal["ble", "wifi"] = "ble"
+    """What was listened to; a node may tell a row of each for the same span."""
+    devices: int = 0
+    """Wi-Fi: distinct devices estimated, randomised addresses told apart by what they announce; 0 if not estimated."""
+    devices_strong: int = 0
+    """Wi-Fi: those among them heard above -60 dBm; 0 also where they were fewer than k."""
+    frames: int = 0
+    """Wi-Fi: frames heard in the span."""
 
 
 class Crowd(msgspec.Struct, frozen=True):
@@ -114,7 +122,34 @@ class Crowd(msgspec.Struct, frozen=True):
     rows: tuple[CrowdRow, ...]
 
 
-Batch = Sightings | Presence | Crowd
+class TagRow(msgspec.Struct, frozen=True):
+    """An RFID tag of a thing arrived in a zone, moved from another one, or departed. Members' cards never travel here."""
+
+    epc: str
+    """The EPC in lower-case hexadecimal digits, 1 to 62 bytes."""
+    state: Literal["arrived", "moved", "departed"]
+    zone: str
+    """Where it is; on `departed`, where it was last."""
+    dt: int
+    """Milliseconds from t0: when the node was sure."""
+    since: int
+    """Milliseconds from t0: its first read in the zone; on `departed` its last."""
+    origin: str = ""
+    """On `moved`: the zone it came from."""
+    rssi: float | None = None
+    """Mean of its reads in the zone, dBm."""
+    reads: int = 1
+    """Reads in the zone that made the node sure."""
+
+
+class Tags(msgspec.Struct, frozen=True):
+    """What an RFID reader of the node saw change."""
+
+    header: Header
+    rows: tuple[TagRow, ...]
+
+
+Batch = Sightings | Presence | Crowd | Tags
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -142,6 +177,21 @@ class Status(msgspec.Struct, frozen=True):
     """Microseconds since 1970 UTC: when the session began."""
 
 
+class SourceHealth(msgspec.Struct, frozen=True):
+    """How one radio, reader or feed of a node is."""
+
+    state: Literal["ok", "silent", "down"]
+    """`silent`: it works as far as can be told and hears nothing; `down`: it cannot be used, `detail` says why."""
+    heard: int = 0
+    """Adverts, frames, reads or events since start."""
+    per_s: float = 0.0
+    """The same a second, since the last heartbeat."""
+    restarts: int = 0
+    """Times it was opened again because it fell silent or broke."""
+    detail: str = ""
+    """What is wrong, or the mode it runs in; names no device that was heard."""
+
+
 class Health(msgspec.Struct, frozen=True):
     """A node's heartbeat, every 30 s. It names no device."""
 
@@ -167,6 +217,30 @@ class Health(msgspec.Struct, frozen=True):
     rss_mb: float
     restarts: int
     """Times the BLE watchdog restarted the scan."""
+    mode: Literal["normal", "safe"] = "normal"
+    """`safe`: the configuration on the node is broken; it runs on the last one that was good."""
+    config_version: int = 0
+    """The desired configuration that it follows, by the cloud's count; 0 for the file it was installed with."""
+    sources: dict[str, SourceHealth] = {}
+    """By name: `ble`, `wifi`, `rfid.door`, …"""
+    outbox_mb: float = 0.0
+    dropped_by: dict[str, int] = {}
+    """Events given up for want of room, by stream."""
+    ack_lag_s: float | None = None
+    """From putting a batch into the outbox to the cloud's ack, the last one; None before the first."""
+    cert_days: float | None = None
+    """Until the node's certificate ends; None without one."""
+    clock_step_s: float | None = None
+    """The last step of the machine's clock that was noticed; None without one."""
+    temperature_c: float | None = None
+    throttled: int | None = None
+    """The Raspberry Pi firmware's bits (vcgencmd get_throttled): 0 under-voltage, 1 capped, 2 throttled, 16-19 since boot."""
+    load: float = 0.0
+    """Of the last minute, a core."""
+    disk_free_mb: float | None = None
+    """Where the outbox lies."""
+    wifi_dbm: int | None = None
+    """How strongly the node's own uplink hears its access point."""
 
 
 def subject_kind(value: int) -> SubjectKind | None:

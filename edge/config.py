@@ -120,6 +120,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 
 
+ONLY_WHEN_ASKED: frozenset[str] = frozenset()
+"""Sections whose absence means: not at all."""
+
+LISTS: dict[str, type[msgspec.Struct]] = {}
+"""Sections in double brackets: several of one kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in a node.toml."""
@@ -147,23 +154,28 @@ def parse_config(source: bytes, name: str = "node.toml", folder: Path = Path()) 
     lines = _Lines(text)
     problems: list[Problem] = []
     sections: dict[str, msgspec.Struct] = {}
+    names = [*SECTIONS, *LISTS]
     for key, value in document.items():
-        if key not in SECTIONS:
-            known = _mean(key, SECTIONS)
-            what = f"[{key}]: found a section" if isinstance(value, dict) else f"{key}: found a setting in no section"
-            problems.append(Problem(lines.section(key), f"{what}, expected one of {_listed(SECTIONS)}{known}"))
+        if key not in names:
+            what = f"{key}: found a setting in no section"
+            if isinstance(value, dict | list):
+                what = f"[{key}]: found a section"
+            problems.append(Problem(lines.section(key), f"{what}, expected one of {_listed(names)}{_mean(key, names)}"))
     for section, shape in SECTIONS.items():
         table = document.get(section, {})
         if not isinstance(table, dict):
             problems.append(Problem(lines.section(section), f"[{section}]: found {_shown(table)}, expected a section"))
             continue
-        made = _section(section, shape, table, lines, problems)
+        if section not in document and section in ONLY_WHEN_ASKED:
+            continue
+        made = _section(section, 0, shape, table, lines, problems)
         if made is not None:
             sections[section] = made
+    lists = {name: _list(name, shape, document.get(name, []), lines, problems) for name, shape in LISTS.items()}
     _across(sections, lines, problems, folder)
     if problems:
         raise ConfigError(name, problems)
-    fields: dict[str, Any] = dict(sections)  # each is the struct that its section's name stands for in SECTIONS
+    fields: dict[str, Any] = sections | lists  # of the shapes that the names stand for in SECTIONS and LISTS
     return NodeConfig(**fields, digest=hashlib.sha256(source).hexdigest()[:12])
 
 
@@ -184,8 +196,25 @@ def _toml(source: bytes, name: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(name, [Problem(line, f"found no valid TOML ({wrong}), expected `key = value`")]) from None
 
 
+def _list(
+    section: str, shape: type[msgspec.Struct], tables: object, lines: "_Lines", problems: list[Problem]
+) -> tuple[msgspec.Struct, ...]:
+    """The sections [[section]], of which there may be several."""
+    if not isinstance(tables, list):
+        text = f"[{section}]: found one section, expected [[{section}]], since there may be several"
+        problems.append(Problem(lines.section(section), text))
+        return ()
+    made = [_section(section, number, shape, table, lines, problems) for number, table in enumerate(tables)]
+    return tuple(each for each in made if each is not None)
+
+
 def _section(
-    section: str, shape: type[msgspec.Struct], table: dict[str, Any], lines: "_Lines", problems: list[Problem]
+    section: str,
+    number: int,
+    shape: type[msgspec.Struct],
+    table: dict[str, Any],
+    lines: "_Lines",
+    problems: list[Problem],
 ) -> msgspec.Struct | None:
     types = get_type_hints(shape, include_extras=True)
     good: dict[str, Any] = {}
@@ -194,7 +223,7 @@ def _section(
         where = f"[{section}] {key}"
         if key not in types:
             text = f"{where}: found an unknown setting, expected one of {_listed(types)}{_mean(key, types)}"
-            problems.append(Problem(lines.setting(section, key), text))
+            problems.append(Problem(lines.setting(section, key, number), text))
             continue
         try:
             good[key] = msgspec.convert(value, types[key])
@@ -203,12 +232,12 @@ def _section(
         except msgspec.ValidationError:
             near = _mean(value, _choices(types[key])) if isinstance(value, str) else ""
             text = f"{where}: found {_shown(value)}, expected {_expected(types[key])}{near}"
-            problems.append(Problem(lines.setting(section, key), text))
+            problems.append(Problem(lines.setting(section, key, number), text))
             clean = False
     for field in msgspec.structs.fields(shape):
         if field.required and field.name not in table:
             text = f"[{section}] {field.name}: found nothing, expected {_expected(types[field.name])}"
-            problems.append(Problem(lines.section(section), text))
+            problems.append(Problem(lines.section(section, number), text))
             clean = False
     return shape(**good) if clean else None
 
@@ -275,26 +304,31 @@ def _shown(value: object) -> str:
 class _Lines:
     """Where sections and settings stand in the text: tomllib forgets lines. The text is known to be valid TOML."""
 
-    _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+    _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
     _SETTING = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([A-Za-z0-9_-]+))\s*(?:\.\s*([A-Za-z0-9_-]+)\s*)?=""")
 
     def __init__(self, text: str) -> None:
-        self._at: dict[tuple[str, str], int] = {}
-        section = ""
-        for number, line in enumerate(text.splitlines(), 1):
+        self._at: dict[tuple[str, str, int], int] = {}
+        section, number = "", 0
+        times: dict[str, int] = {}
+        for row, line in enumerate(text.splitlines(), 1):
             if header := self._HEADER.match(line):
-                section = header[1].split(".")[0].strip("\"' ")
-                self._at.setdefault((section, ""), number)
+                section = header[2].split(".")[0].strip("\"' ")
+                if header[1] == "[[":
+                    times[section] = times.get(section, -1) + 1
+                number = times.get(section, 0)
+                self._at.setdefault((section, "", number), row)
             elif setting := self._SETTING.match(line):
                 key = setting[1] or setting[2] or setting[3]
                 if setting[4] and not section:  # `node.tenant = …`
-                    self._at.setdefault((key, ""), number)
-                    self._at.setdefault((key, setting[4]), number)
+                    self._at.setdefault((key, "", 0), row)
+                    self._at.setdefault((key, setting[4], 0), row)
                 else:
-                    self._at.setdefault((section, key), number)
+                    self._at.setdefault((section, key, number), row)
 
-    def section(self, section: str) -> int:
-        return self._at.get((section, ""), self._at.get(("", section), 1))
+    def section(self, section: str, number: int = 0) -> int:
+        """The line of a section's header; `number` counts those of one name from 0."""
+        return self._at.get((section, "", number), self._at.get(("", section, 0), 1))
 
-    def setting(self, section: str, key: str) -> int:
-        return self._at.get((section, key), self.section(section))
+    def setting(self, section: str, key: str, number: int = 0) -> int:
+        return self._at.get((section, key, number), self.section(section, number))

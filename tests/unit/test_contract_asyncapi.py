@@ -25,7 +25,9 @@ from contract.messages import (
     Health,
     PresenceRow,
     Rejection,
+    SourceHealth,
     Status,
+    TagRow,
 )
 from contract.topics import ALL_STATUS, ALL_UP, ORDERS, SHARED_UP, STREAMS, NodeAddress, Order, Stream
 
@@ -37,9 +39,9 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 MESSAGES = DOCUMENT["components"]["messages"]
 ANY_NODE = NodeAddress("{tenant}", "{store}", "{node}")
 
-SENT = {"sightings", "presence", "crowd", "health", "ack"}
-NOT_SENT_YET = {"tags", "faces", "shown", "config", "command", "keys"}
-STRUCTS = (Header, PresenceRow, CrowdRow, Ack, Rejection, Status, Health)
+SENT = {"sightings", "presence", "crowd", "tags", "health", "ack"}
+NOT_SENT_YET = {"faces", "shown", "config", "command", "keys"}
+STRUCTS = (Header, PresenceRow, CrowdRow, TagRow, Ack, Rejection, Status, Health, SourceHealth)
 SMALL: dict[str, Callable[[bytes], object]] = {
     "ack": lambda payload: decode_small(payload, Ack),
     "status": lambda payload: decode_small(payload, Status),
@@ -203,6 +205,13 @@ def assert_same_type(schema: dict[str, Any], hint: Any, where: str) -> None:
             assert schema["minItems"] == schema["maxItems"] == len(inner), where
         for each in inner:
             assert_same_type(plain(schema["items"]), each, where)
+    elif get_origin(hint) is types.UnionType:  # of one type and None
+        (inner,) = [each for each in get_args(hint) if each is not type(None)]
+        assert schema["type"][1:] == ["null"], where
+        assert_same_type({**schema, "type": schema["type"][0]}, inner, where)
+    elif get_origin(hint) is dict:
+        assert schema["type"] == "object", where
+        assert_same_type(plain(schema["additionalProperties"]), get_args(hint)[1], where)
     elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         assert schema == SCHEMAS[hint.__name__], where
     else:
@@ -277,7 +286,7 @@ ODD_VALUES: tuple[object, ...] = (
     None, True, False, 0, 1, 2, -1, 255, 256, 10_000, 10_001, 2**31 - 1, 2**31, -(2**31) + 1, -(2**31),
     2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 253_402_300_799_999_999, 253_402_300_800_000_000, 0.5, 1.5, -0.5,
     "", "a", "A", "-a", "a" * 63, "a" * 64, "a" * 65, "0" * 16, "F" * 16, "0" * 32, "é", "a b", "a\0",
-    "sightings", "tags", "trusted", "enter", "online", [], {}, [1], [[1, 2]], [[1]], [[1, 2, 3]],
+    "sightings", "faces", "trusted", "enter", "online", [], {}, [1], [[1, 2]], [[1]], [[1, 2, 3]],
     [{"seq": 1, "reason": "x"}], [{"seq": 1}], [{}], [0, 1, 2], [0.5], [True], [2**64], ["0"],
 )  # fmt: skip
 

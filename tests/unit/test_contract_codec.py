@@ -406,7 +406,7 @@ def test_msgpack_nested_to_any_depth_is_refused(place):
         ("v", True, "UnknownVersion"),  # in Python True == 1
         ("v", None, "UnknownVersion"),
         ("v", 1.0, "BadHeader"),
-        ("kind", "tags", "UnknownKind"),  # a stream that is named and not sent yet
+        ("kind", "faces", "UnknownKind"),  # a stream that is named and not sent yet
         ("kind", ["sightings"], "UnknownKind"),
         ("tenant", "Acme", "BadHeader"),
         ("store", "", "BadHeader"),
