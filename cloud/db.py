@@ -95,3 +95,8 @@ def listening(dsn: str, process: str, *channels: LiteralString) -> Iterator[Conn
         for channel in channels:
             conn.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
         yield conn
+
+
+def signed(unsigned: int) -> int:
+    """An unsigned 64-bit number as the signed one of the same bits, PostgreSQL's bigint."""
+    return unsigned - 2**64 if unsigned >= 2**63 else unsigned

@@ -31,8 +31,9 @@ COPY sighting (time, subject, node_key, radio, rssi, count, peak, kind) FROM STD
 
 -- name: store_crowd
 -- Counts without identity. A span told twice under two batches is the same span.
-INSERT INTO crowd (tenant_id, store_id, node, time, span_s, radios, strong)
-VALUES (%(tenant)s, %(store)s, %(node)s, at_us(%(time)s), %(span_s)s, %(radios)s, %(strong)s)
+INSERT INTO crowd (tenant_id, store_id, node, time, span_s, radios, strong, source, devices, devices_strong, frames)
+VALUES (%(tenant)s, %(store)s, %(node)s, at_us(%(time)s), %(span_s)s, %(radios)s, %(strong)s, %(source)s,
+        %(devices)s, %(devices_strong)s, %(frames)s)
 ON CONFLICT DO NOTHING
 
 -- name: bury

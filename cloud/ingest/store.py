@@ -244,19 +244,10 @@ class Store:
 
     def _store_crowd(self, conn: Connection[TupleRow], batch: Crowd) -> None:
         header = batch.header
+        of = {"tenant": header.tenant, "store": header.store, "node": header.node}
         for row in batch.rows:
-            conn.execute(
-                sql.store_crowd,
-                {
-                    "tenant": header.tenant,
-                    "store": header.store,
-                    "node": header.node,
-                    "time": header.t0 + row.dt * 1_000,
-                    "span_s": row.span_s,
-                    "radios": row.radios,
-                    "strong": row.strong,
-                },
-            )
+            counts = {name: getattr(row, name) for name in row.__struct_fields__ if name != "dt"}
+            conn.execute(sql.store_crowd, of | counts | {"time": header.t0 + row.dt * 1_000})
 
     def _enqueue(self, conn: Connection[TupleRow], fresh: Sequence[Received]) -> None:
         if not fresh:

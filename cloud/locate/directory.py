@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from contract.identity import SubjectKind, member_token, token_slot
+from contract.identity import SubjectKind, client_token, member_token, token_slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +25,29 @@ class Directory:
     """Token key to member."""
     beacons: Mapping[int, Person] = field(default_factory=dict)
     """contract.identity.beacon_subject to enrolled beacon; fixed beacons are not persons and not in it."""
+    tags: Mapping[int, Person] = field(default_factory=dict)
+    """contract.identity.tag_subject to the card's holder."""
     _slots: dict[int, dict[int, Person]] = field(default_factory=dict)
+    _clients: dict[int, Person] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._clients = {client_token(key): person for key, person in self.keys.items()}
 
     def resolve(self, kind: int, subject: int, at_us: int) -> Person | None:
         """The person behind a subject, None if it is nobody's business."""
-        if kind == SubjectKind.BEACON:
-            return self.beacons.get(subject)
-        if kind != SubjectKind.TOKEN:
-            return None
-        slot = token_slot(at_us)
-        for near in (slot, slot - 1, slot + 1):  # a phone's clock may be some minutes off
-            found = self._tokens(near).get(subject)
-            if found is not None:
-                return found
-        return None
+        match kind:
+            case SubjectKind.TOKEN:
+                slot = token_slot(at_us)
+                near = (slot, slot - 1, slot + 1)  # a phone's clock may be some minutes off
+                return next((found for each in near if (found := self._tokens(each).get(subject))), None)
+            case SubjectKind.BEACON:
+                return self.beacons.get(subject)
+            case SubjectKind.TAG:
+                return self.tags.get(subject)
+            case SubjectKind.CLIENT:
+                return self._clients.get(subject)
+            case _:
+                return None
 
     def _tokens(self, slot: int) -> dict[int, Person]:
         if slot not in self._slots:

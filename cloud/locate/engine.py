@@ -21,6 +21,8 @@ VISIT_ENDS_AFTER_US = 300 * 1_000_000
 """A subject unheard for five minutes has left the store."""
 AWAY_AFTER_US = 12 * 1_000_000
 """A subject unheard this long is in no zone any more."""
+VOUCHED_FOR_US = 1800 * 1_000_000
+"""A card or a Wi-Fi client says nothing while it stays: the node's word holds until it is taken back, or so long."""
 UNKNOWN_SPREAD_M = 6.0
 """A belief wider than this is no position."""
 LONGEST_STEP_S = 10.0
@@ -220,6 +222,8 @@ class Engine:
     def _end_unheard(self, now_us: int) -> None:
         for track in self.tracks:
             unheard_us = now_us - track.seen_us
+            if track.vouched and not track.trail.looks and unheard_us < VOUCHED_FOR_US:
+                continue
             if unheard_us >= AWAY_AFTER_US and track.presence:
                 self._leave_all(track, track.seen_us)
             if unheard_us >= VISIT_ENDS_AFTER_US:

@@ -55,7 +55,11 @@ def load_directory(conn: Connection[Any], tenant: str, store: str) -> Directory:
     beacons = {
         subject % 2**64: Person(None, beacon, excluded=True) for subject, beacon in conn.execute(sql.beacons, key)
     }
-    return Directory(keys, beacons)
+    tags = {
+        subject % 2**64: Person(member, None, staff)
+        for member, staff, subject in conn.execute(member_sql.sensed_tags, key)
+    }
+    return Directory(keys, beacons, tags)
 
 
 def load_tracks(conn: Connection[Any], tenant: str, store: str) -> list[Track]:

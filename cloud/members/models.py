@@ -71,3 +71,15 @@ class ConsentChange(BaseModel):
 class Device(BaseModel):
     token_key_hex: str
     """16 bytes. The holder broadcasts contract.identity.member_token of it, a new one every 15 minutes."""
+
+
+class MemberTag(BaseModel):
+    """A member's RFID or NFC card."""
+
+    epc: Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}){4,62}$")]
+    """Its EPC (or the chip's number) in hexadecimal, as readers give it. Only a digest is kept."""
+
+
+class WifiLogin(BaseModel):
+    token: str
+    """16 hexadecimal digits: the user name with which the member logs in to the store's Wi-Fi."""

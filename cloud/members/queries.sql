@@ -50,3 +50,26 @@ WHERE d.revoked_at IS NULL AND m.tenant_id = %(tenant)s
   AND coalesce((SELECT c.granted FROM consent c
                 WHERE c.tenant_id = m.tenant_id AND c.member_id = m.member_id AND c.purpose = 'in_store_sensing'
                 ORDER BY c.consent_id DESC LIMIT 1), false)
+
+-- name: sensed_tags
+-- The cards of members who consent to being sensed in the store; the newest word rules.
+SELECT m.member_id, m.staff, t.subject
+FROM member m JOIN member_tag t USING (tenant_id, member_id)
+WHERE m.tenant_id = %(tenant)s
+  AND coalesce((SELECT c.granted FROM consent c
+                WHERE c.tenant_id = m.tenant_id AND c.member_id = m.member_id AND c.purpose = 'in_store_sensing'
+                ORDER BY c.consent_id DESC LIMIT 1), false)
+
+-- name: member_of_card
+-- The member who holds a card number.
+SELECT member_id FROM member WHERE tenant_id = %(tenant)s AND card = %(card)s
+
+-- name: put_tag
+-- An RFID card is this member's from now on.
+INSERT INTO member_tag (tenant_id, subject, member_id) VALUES (%(tenant)s, %(subject)s, %(member)s)
+ON CONFLICT (tenant_id, subject) DO UPDATE SET member_id = excluded.member_id, created_at = now()
+
+-- name: newest_key
+-- The key of the member's newest device.
+SELECT token_key FROM device WHERE tenant_id = %(tenant)s AND member_id = %(member)s AND revoked_at IS NULL
+ORDER BY device_id DESC LIMIT 1

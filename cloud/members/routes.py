@@ -11,13 +11,16 @@ from cloud.errors import NotFound, NotSignedIn
 from cloud.members import service
 from cloud.members.models import (
     Activation,
+    Card,
     ConsentChange,
     ConsentText,
     Device,
     Import,
     ImportResult,
     Me,
+    MemberTag,
     Session,
+    WifiLogin,
 )
 
 router = APIRouter(tags=["members"])
@@ -31,6 +34,12 @@ Member = Annotated[Call, allow("member")]
 def import_members(body: Import, call: Importer) -> ImportResult:
     """Make members; answers with what each needs to sign in and to be recognised, this once."""
     return ImportResult(members=service.import_members(call.conn, call.tenant, body.members, "import"))
+
+
+@router.post("/v1/members/{card}/tags", status_code=204)
+def give_tag(card: Card, body: MemberTag, call: Importer) -> None:
+    """Give a member an RFID or NFC card; readers then tell where it is, as far as the member consents."""
+    service.give_tag(call.conn, call.tenant, card, body.epc)
 
 
 @router.post("/app/v1/session")
@@ -82,3 +91,9 @@ def say_consent(body: ConsentChange, call: Member) -> None:
 def new_device(call: Member) -> Device:
     """A key for another phone or tag."""
     return Device(token_key_hex=service.new_device(call.conn, call.tenant, call.member_id).hex())
+
+
+@router.get("/app/v1/wifi")
+def wifi_login(call: Member) -> WifiLogin:
+    """What to log in to the store's Wi-Fi with, for members who want to be recognised there."""
+    return WifiLogin(token=service.wifi_login(call.conn, call.tenant, call.member_id))

@@ -9,9 +9,10 @@ from psycopg.types.json import Jsonb
 
 from cloud import db
 from cloud.access import hash_secret, new_secret
-from cloud.errors import NotSignedIn
+from cloud.errors import NotFound, NotSignedIn
 from cloud.members.consents import TEXT_VERSION, TEXTS
 from cloud.members.models import Activation, ConsentText, Imported, NewMember, Purpose, Session
+from contract.identity import client_token, subject_hex, tag_subject
 
 sql = db.statements("cloud.members")
 
@@ -76,6 +77,23 @@ def new_device(conn: Connection[Any], tenant: str, member: UUID) -> bytes:
     conn.execute(sql.put_device, {"tenant": tenant, "member": member, "key": key})
     conn.execute(sql.tell_consent, {"tenant": tenant})
     return key
+
+
+def give_tag(conn: Connection[Any], tenant: str, card: str, epc: str) -> None:
+    """An RFID card belongs to the member with this card number. Raises NotFound."""
+    row = conn.execute(sql.member_of_card, {"tenant": tenant, "card": card}).fetchone()
+    if row is None:
+        raise NotFound(f"no member has card {card}")
+    subject = db.signed(tag_subject(bytes.fromhex(epc)))
+    conn.execute(sql.put_tag, {"tenant": tenant, "member": row[0], "subject": subject})
+    conn.execute(sql.tell_consent, {"tenant": tenant})
+
+
+def wifi_login(conn: Connection[Any], tenant: str, member: UUID) -> str:
+    """The token with which the member's device logs in to the store's Wi-Fi, of the newest device's key."""
+    row = conn.execute(sql.newest_key, {"tenant": tenant, "member": member}).fetchone()
+    key = bytes(row[0]) if row else new_device(conn, tenant, member)
+    return subject_hex(client_token(key))
 
 
 def _say(conn: Connection[Any], tenant: str, member: UUID, purpose: Purpose, granted: bool, channel: str) -> None:

@@ -83,7 +83,7 @@ def put_plan(conn: Connection[Any], tenant: str, store: str, plan: Plan) -> None
         if conn.execute(sql.put_node, key | node.model_dump()).fetchone() is None:
             raise Conflict(f"node {node.node!r} stands in another store of this tenant")
     for beacon in plan.beacons:
-        subject = signed(beacon_subject(beacon.uuid.bytes, beacon.major, beacon.minor))
+        subject = db.signed(beacon_subject(beacon.uuid.bytes, beacon.major, beacon.minor))
         conn.execute(sql.put_beacon, key | beacon.model_dump() | {"subject": subject})
     conn.execute(sql.plan_changed, key)
 
@@ -122,8 +122,3 @@ def floor_grid(floor: Floor) -> Grid:
 def node_positions(nodes: list[Node]) -> npt.NDArray[np.float64]:
     """Shape (N, 3), metres."""
     return np.array([(n.x_m, n.y_m, n.z_m) for n in nodes], float).reshape(-1, 3)
-
-
-def signed(unsigned: int) -> int:
-    """An unsigned 64-bit number as the signed one of the same bits, PostgreSQL's bigint."""
-    return unsigned - 2**64 if unsigned >= 2**63 else unsigned

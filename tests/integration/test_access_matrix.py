@@ -50,6 +50,7 @@ class Ids:
     campaign: str
     push: int
     member: UUID
+    card: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def _receipt(ids: Ids) -> Any:
     return {"receipts": [RECEIPT | {"store": ids.store}]}
 
 
-# What to send to each route. `{store}`, `{campaign}`, `{push_id}`, `{floor}` and `{action}` are filled in.
+# What to send to each route. `{store}`, `{campaign}`, `{push_id}`, `{card}`, `{floor}` and `{action}` are filled in.
 EXAMPLES: dict[str, Example] = {
     "POST /v1/api-keys": Example(body=lambda i: {"role": "till", "label": "1", "store": i.store}, own=201),
     "GET /v1/stores": Example(foreign=ANY_OWN),
@@ -91,6 +92,7 @@ EXAMPLES: dict[str, Example] = {
     "GET /v1/progress": Example(foreign=ANY_OWN),
     "GET /v1/progress/queue": Example(foreign=ANY_OWN),
     "POST /v1/members/import": Example(body=lambda i: {"members": []}, own=201, foreign=ANY_OWN),
+    "POST /v1/members/{card}/tags": Example(body=lambda i: {"epc": "e28011700000020a"}, own=204),
     "POST /v1/receipts": Example(body=_receipt, foreign=REFUSED),
     "GET /v1/receipts": Example(query=lambda i: {"store": i.store}),
     "GET /v1/segments": Example(foreign=ANY_OWN),
@@ -110,6 +112,7 @@ EXAMPLES: dict[str, Example] = {
         body=lambda i: {"purpose": "profiling", "granted": True}, own=204, foreign=ANY_OWN
     ),
     "POST /app/v1/devices": Example(own=201, foreign=ANY_OWN),
+    "GET /app/v1/wifi": Example(foreign=ANY_OWN),
     "GET /app/v1/offers": Example(foreign=ANY_OWN),
     "POST /app/v1/pushes/{push_id}": Example(body=lambda i: {"state": "shown"}, own=204),
     "GET /app/v1/stream": Example(streams=True, foreign=ANY_OWN),
@@ -148,7 +151,9 @@ class Scene:
         """The request of a route with these ids: status and answer."""
         method, path = name.split(" ")
         example = EXAMPLES[name]
-        path = path.format(store=ids.store, floor="0", campaign=ids.campaign, action="start", push_id=ids.push)
+        path = path.format(
+            store=ids.store, floor="0", campaign=ids.campaign, action="start", push_id=ids.push, card=ids.card
+        )
         body = example.body(ids)
         how = {"json": body} if body is not None else {}
         if example.streams and key is not None:
@@ -166,11 +171,12 @@ def _people(scene_api: Api, database: Database, tenant: str, store: str, campaig
         assert scene_api.post(f"/v1/{kind}", admin, json=what | {"name": f"{tenant}-only"}).status_code == 204
     plan = PLAN | {"name": f"{tenant}-only"}
     assert scene_api.put(f"/v1/stores/{store}", admin, json=plan).status_code == 204
-    member = make_member(database, tenant, name=f"{tenant}-only")
+    card = {OURS: "10000001", THEIRS: "20000002"}[tenant]
+    member = make_member(database, tenant, name=f"{tenant}-only", card=card)
     till = make_caller(database, tenant, "till", kind="key")
     receipt = RECEIPT | {"store": store, "receipt_uid": f"{tenant}-only"}
     assert scene_api.post("/v1/receipts", till, json={"receipts": [receipt]}).json() == {"stored": 1, "duplicates": 0}
-    return Ids(store, campaign, _push(database, tenant, store, member), member)
+    return Ids(store, campaign, _push(database, tenant, store, member), member, card)
 
 
 def _push(database: Database, tenant: str, store: str, member: UUID) -> int:

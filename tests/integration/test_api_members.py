@@ -7,7 +7,9 @@ import psycopg
 import pytest
 
 from cloud import db
+from cloud.locate.site import load_directory
 from cloud.members.consents import TEXT_VERSION, TEXTS
+from contract.identity import SubjectKind, tag_subject
 from tests.conftest import Database
 from tests.integration.cloud_support import (
     Api,
@@ -170,3 +172,26 @@ def test_another_device_gets_a_key_of_its_own(api: Api, importer: str, database:
     with psycopg.connect(database.service) as conn:
         keys = {bytes(r[3]).hex() for r in conn.execute(db.statements("cloud.members").sensed, {"tenant": "acme"})}
     assert keys == {key, member["token_key_hex"]}
+
+
+def test_a_card_and_the_wifi_login_are_the_members_as_long_as_they_consent(
+    api: Api, database: Database, importer: str
+) -> None:
+    member = bring(api, importer, consents={"in_store_sensing": True})
+    epc = "E28011700000020A7C3B9D51"
+    assert api.post(f"/v1/members/{CARD}/tags", importer, json={"epc": epc}).status_code == 204
+    assert api.post("/v1/members/10000000/tags", importer, json={"epc": epc}).status_code == 404
+    assert api.post(f"/v1/members/{CARD}/tags", importer, json={"epc": "E2801"}).status_code == 422
+    session = activate(api, member["activation_code"]).cookies["aisle_member"]
+    login = api.get("/app/v1/wifi", headers=member_headers(session)).json()["token"]
+    with superuser(database) as conn:
+        directory = load_directory(conn, "acme", "main-street")
+        ada = directory.resolve(SubjectKind.TAG, tag_subject(bytes.fromhex(epc)), 0)
+        assert ada is not None and str(ada.member_id) == member["member_id"]
+        assert directory.resolve(SubjectKind.CLIENT, int(login, 16), 0) == ada
+    no = {"purpose": "in_store_sensing", "granted": False}
+    assert api.put("/app/v1/consents", headers=member_headers(session), json=no).status_code == 204
+    with superuser(database) as conn:
+        directory = load_directory(conn, "acme", "main-street")
+        assert directory.resolve(SubjectKind.TAG, tag_subject(bytes.fromhex(epc)), 0) is None
+        assert directory.resolve(SubjectKind.CLIENT, int(login, 16), 0) is None

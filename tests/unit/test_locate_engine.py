@@ -13,7 +13,7 @@ from cloud.locate.heat import BUCKET_US
 from cloud.locate.radiomap import Grid, RadioMap
 from cloud.locate.story import Heard, Site
 from cloud.locate.zones import zone_masks
-from contract.identity import SubjectKind, member_token, token_slot
+from contract.identity import SubjectKind, client_token, member_token, token_slot
 
 START = 1_790_000_100_000_000
 KEY = bytes(range(16))
@@ -153,6 +153,17 @@ def test_a_node_vouches_for_nobody_unknown(engine: Engine) -> None:
         SubjectKind.TOKEN, member_token(KEY, token_slot(START)), "cellar", START, START, 0.9, enter=True
     )
     assert not engine.story.began
+
+
+def test_a_card_or_a_wifi_client_stays_until_its_node_says_otherwise(engine: Engine) -> None:
+    engine.directory = Directory({KEY: ADA}, {}, {77: ADA})
+    for kind, subject in ((SubjectKind.TAG, 77), (SubjectKind.CLIENT, client_token(KEY))):
+        engine.node_presence(kind, subject, "shelf", START, START, 0.9, enter=True)
+        engine.settle(START + 600_000_000)
+        assert len(engine.tracks) == 1 and not engine.story.left, "silence is all that a card that stays has to say"
+        engine.node_presence(kind, subject, "shelf", START + 600_000_000, START + 590_000_000, 0.9, enter=False)
+        engine.settle(START + 600_000_000 + VISIT_ENDS_AFTER_US)
+        assert engine.tracks == [] and engine.story.left.pop().at_us == START + 590_000_000
 
 
 def test_tokens_of_the_slot_before_and_after_are_the_member_too() -> None:
