@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,11 @@ import typer
 from cli.later import promise
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from cli.evaluate.locate import Figures, LocateReport
 
 LATER = {
-    "wifi": "a position from Wi-Fi scans",
-    "beacons": "a phone's position among fixed beacons",
-    "llrp": "RFID reader messages decoded and encoded again",
     "crowd": "how many people, from probe requests",
     "zones": "entries and dwell in zones",
     "expression": "expressions of unseen faces",
@@ -28,6 +28,8 @@ LATER = {
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Accuracy on recorded data.")
 
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
 
 @app.command()
 def locate(
@@ -37,7 +39,7 @@ def locate(
         list[Path], typer.Option(help="CSV: t_s, sensor_mac, rssi_dbm and the true x_m, y_m. One or several.")
     ],
     more_tracks: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Positions of a walking beacon against the truth: an estimate every 0.5 s, from the past alone."""
     from cli.evaluate.locate import evaluate
@@ -50,7 +52,63 @@ def locate(
     print(json.dumps(_rounded(asdict(report))) if as_json else _table(report))
 
 
+@app.command()
+def beacons(
+    walks: Annotated[Path, typer.Option(help="Folder with FLOOR/*.jsonl.gz: W rows (ms, x, y) and B rows (iBeacons).")],
+    as_json: AsJson = False,
+) -> None:
+    """A phone's place among a building's own iBeacons: 5 folds by walk, clones found, places told where sure enough."""
+    from cli.evaluate.beacons import evaluate
+
+    _show("beacons", lambda: evaluate(walks), as_json)
+
+
+@app.command()
+def wifi(
+    pcap: Annotated[list[Path], typer.Option(help="Captures in monitor mode (pcap or pcapng). One or several.")],
+    more_pcaps: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Probe requests read and counted by the node's own code."""
+    from cli.evaluate.wifi import evaluate
+
+    _show("wifi", lambda: evaluate([*pcap, *(more_pcaps or ())]), as_json)
+
+
+@app.command()
+def llrp(
+    payloads: Annotated[Path, typer.Option(help="Folder with NAME-000.bytes and NAME-000.json, NAME the message's.")],
+    as_json: AsJson = False,
+) -> None:
+    """RFID reader messages decoded, compared with their JSON, and encoded again byte for byte."""
+    from cli.evaluate.llrp import evaluate
+
+    _show("llrp", lambda: evaluate(payloads), as_json)
+
+
 promise(app, "eval", LATER)
+
+
+def _show(name: str, evaluate: "Callable[[], DataclassInstance]", as_json: bool) -> None:
+    """What was found, nested figures on lines of their own; what is wrong with the data ends with code 2."""
+    try:
+        found = _rounded(asdict(evaluate()))
+    except ValueError as error:  # RecordingError among them: it names the file and what was expected
+        print(f"eval {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(json.dumps(found) if as_json else "\n".join(_lines(found)))
+
+
+def _lines(found: object, indent: str = "") -> Iterator[str]:
+    assert isinstance(found, dict)
+    for key, value in found.items():
+        if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+            yield f"{indent}{key}"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, dict):
+            yield f"{indent}{key:<22} " + "  ".join(f"{name} {inner}" for name, inner in value.items())
+        else:
+            yield f"{indent}{key:<22} {value}"
 
 
 def _table(report: "LocateReport") -> str:
