@@ -110,7 +110,7 @@ class CrowdRow(msgspec.Struct, frozen=True):
     devices: int = 0
     """Wi-Fi: distinct devices estimated, randomised addresses told apart by what they announce; 0 if not estimated."""
     devices_strong: int = 0
-    """Wi-Fi: those among them heard above -60 dBm; 0 also where they were fewer than k."""
+    """Wi-Fi: the same among frames heard at -70 dBm or more; 0 also where they were fewer than k."""
     frames: int = 0
     """Wi-Fi: frames heard in the span."""
 

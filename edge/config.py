@@ -14,81 +14,18 @@ from msgspec import Meta
 
 from contract.clock import clock_from
 from contract.topics import NodeAddress
-
-_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
-_NAME_WORDS = "a name (a-z, 0-9 and -, at most 63)"
-_DBM = "dBm, a whole or decimal number from -110 to 0"
-
-Name = Annotated[str, Meta(pattern=_NAME, description=_NAME_WORDS)]
-Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
-Dbm = Annotated[float, Meta(ge=-110, le=0, description=_DBM)]
-
-
-class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """[node]: who this node is."""
-
-    tenant: Name
-    store: Name
-    node: Name
-    zone: Name | None = None
-    clock: Text | None = None
-
-
-class Uplink(msgspec.Struct, frozen=True, kw_only=True):
-    """[uplink]: the broker."""
-
-    host: Text
-    port: Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")] = 1883
-    username: Text | None = None
-    password_file: Text | None = None
-    ca_file: Text | None = None
-    cert_file: Text | None = None
-    key_file: Text | None = None
-    keepalive_s: Annotated[int, Meta(ge=5, le=3600, description="whole seconds, 5 to 3600")] = 20
-
-
-class Ble(msgspec.Struct, frozen=True, kw_only=True):
-    """[ble]: how Bluetooth is listened to."""
-
-    mode: Annotated[Literal["active", "passive"], Meta(description='"active" or "passive"')] = "active"
-    adapter: Text | None = None
-    backend: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description='"package.module:Class"')] | None
-    ) = None
-    watchdog_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 90.0
-
-
-class Windows(msgspec.Struct, frozen=True, kw_only=True):
-    """[windows]: the grid of time on which sightings are told."""
-
-    seconds: Annotated[float, Meta(ge=0.1, le=60, description="seconds, 0.1 to 60")] = 1.0
-
-    @property
-    def length_us(self) -> int:
-        return round(self.seconds * 1_000) * 1_000
-
-
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """[presence]: when somebody is in this node's own zone."""
-
-    enter_dbm: Dbm = -67.0
-    exit_dbm: Dbm = -75.0
-    enter_s: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 1.0
-    away_s: Annotated[float, Meta(ge=1, le=600, description="seconds, 1 to 600")] = 10.0
-
-
-class Outbox(msgspec.Struct, frozen=True, kw_only=True):
-    """[outbox]: what is kept until the cloud has it."""
-
-    path: Text = "/var/lib/aisle/outbox.db"
-    max_mb: Annotated[float, Meta(ge=1, le=100_000, description="MiB, 1 to 100000")] = 256.0
-    synchronous: Annotated[Literal["full", "normal"], Meta(description='"full" or "normal"')] = "full"
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """[health]: the heartbeat."""
-
-    every_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 30.0
+from edge.settings import Ble as Ble
+from edge.settings import Dbm as Dbm
+from edge.settings import Health as Health
+from edge.settings import Llrp as Llrp
+from edge.settings import Name as Name
+from edge.settings import Node as Node
+from edge.settings import Outbox as Outbox
+from edge.settings import Presence as Presence
+from edge.settings import Text as Text
+from edge.settings import Uplink as Uplink
+from edge.settings import Wifi as Wifi
+from edge.settings import Windows as Windows
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +34,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     node: Node
     uplink: Uplink
     ble: Ble = Ble()
+    wifi: Wifi = Wifi()
+    llrp: tuple[Llrp, ...] = ()
     windows: Windows = Windows()
     presence: Presence = Presence()
     outbox: Outbox = Outbox()
@@ -113,6 +52,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "node": Node,
     "uplink": Uplink,
     "ble": Ble,
+    "wifi": Wifi,
     "windows": Windows,
     "presence": Presence,
     "outbox": Outbox,
@@ -123,7 +63,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 ONLY_WHEN_ASKED: frozenset[str] = frozenset()
 """Sections whose absence means: not at all."""
 
-LISTS: dict[str, type[msgspec.Struct]] = {}
+LISTS: dict[str, type[msgspec.Struct]] = {"llrp": Llrp}
 """Sections in double brackets: several of one kind."""
 
 
@@ -259,6 +199,9 @@ def _across(sections: dict[str, msgspec.Struct], lines: "_Lines", problems: list
             clock_from(node.clock)
         except ValueError:
             wrong("node", "clock", f"found {_shown(node.clock)}, expected START_US@REAL_USxSPEED")
+    wifi = sections.get("wifi")
+    if isinstance(wifi, Wifi) and not wifi.aggregate_only:
+        wrong("wifi", "aggregate_only", "found false, expected true: this build counts and does no more")
     if isinstance(uplink, Uplink):
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
             path = getattr(uplink, key)

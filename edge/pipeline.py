@@ -14,11 +14,13 @@ from edge.batches import Batches
 from edge.config import NodeConfig
 from edge.crowd import Crowd, CrowdSpan
 from edge.frames.advert import Advert
+from edge.frames.dot11 import Frame
 from edge.lanes import Lane, Telling
 from edge.machine import boot_id
 from edge.outbox import Outbox
 from edge.presence import Presence, Transition
 from edge.sightings import RadioDigest, sighting_of
+from edge.wifi_crowd import WifiCrowd, WifiSpan
 from edge.windows import Window, Windows
 
 BACK_MOST_US = 5_000_000
@@ -41,11 +43,13 @@ class Pipeline:
         self._digest = RadioDigest(draw)
         self._windows = Windows(config.windows.length_us)
         self._crowd = Crowd()
+        self._wifi = WifiCrowd(draw)
         self._presence = _presence(config)
         self._lanes: list[Lane] = [
             *([Telling(self._presence, self._tell_presence)] if self._presence is not None else []),
             Telling(self._windows, self._tell_windows),
             Telling(self._crowd, self._tell_crowd),
+            Telling(self._wifi, self._tell_wifi),
         ]
         self._now_us = 0
         self.adverts = 0
@@ -67,6 +71,11 @@ class Pipeline:
             transition = self._presence.add(sighting)
             if transition is not None:
                 self._tell_presence(transition.at_us, [transition])
+
+    def hear_wifi(self, frame: Frame, at_us: int) -> None:
+        """Takes one management frame, heard at an instant; it counts and is forgotten."""
+        self.tick(at_us)
+        self._wifi.add(frame, at_us)
 
     def tick(self, now_us: int) -> None:
         """Tells all that fell due until now: windows that ended, people who left, crowds. Cheap when nothing is due."""
@@ -100,6 +109,19 @@ class Pipeline:
 
     def _tell_crowd(self, _due_us: int, span: CrowdSpan) -> None:
         self._batches.crowd(span.end_us, CrowdRow(0, span.span_s, span.radios, span.strong))
+
+    def _tell_wifi(self, _due_us: int, span: WifiSpan) -> None:
+        counts = CrowdRow(
+            dt=0,
+            span_s=span.span_s,
+            radios=span.radios,
+            strong=span.strong,
+            source="wifi",
+            devices=span.devices,
+            devices_strong=span.devices_strong,
+            frames=span.frames,
+        )
+        self._batches.crowd(span.end_us, counts)
 
 
 def _presence_row(zone: str, t0_us: int, transition: Transition) -> PresenceRow:

@@ -6,14 +6,11 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Annotated
-
-import msgspec
-from msgspec import Meta
 
 from contract.clock import Clock
 from contract.messages import SourceHealth
 from edge.frames.dot11 import Frame, parse_management
+from edge.settings import Wifi
 from edge.sources.hopping import Hopper
 from edge.sources.packets import FRAME_MOST, CannotListen, drops, open_monitor
 
@@ -24,25 +21,6 @@ SILENCE_MOST_S = 900.0
 """Far from access points the air may be silent all night: the wait before the next restart doubles up to this."""
 BATCH = 256
 """Frames read for one wake-up of the loop, about 1 ms of work: then others have their turn."""
-
-
-class Wifi(msgspec.Struct, frozen=True, kw_only=True):
-    """[wifi]: requests of phones for networks, counted and forgotten. Off unless an interface is named."""
-
-    interface: (
-        Annotated[str, Meta(pattern=r"^[^\s/:]{1,15}$", description="an interface's name, at most 15 characters")]
-        | None
-    ) = None
-    hop: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=233)], ...],
-        Meta(max_length=64, description="a list of channels; an empty one stays where it is"),
-    ] = (1, 6, 11)
-    dwell_s: Annotated[float, Meta(ge=0.1, le=3600, description="seconds on a channel, 0.1 to 3600")] = 5.0
-    aggregate_only: Annotated[bool, Meta(description="true: a count is all that this node makes of it")] = True
-    watchdog_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 120.0
-    backend: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description='"package.module:function"')] | None
-    ) = None
 
 
 Open = Callable[[str], socket.socket]

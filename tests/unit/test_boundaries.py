@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FRAMES = sorted((ROOT / "edge" / "frames").glob("*.py"))
+FRAMES = sorted((ROOT / "edge" / "frames").rglob("*.py"))
 ALLOWED = sys.stdlib_module_names - {"asyncio", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
 
 

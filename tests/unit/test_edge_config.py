@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from edge.__main__ import main
-from edge.config import SECTIONS, ConfigError, parse_config, read_config
+from edge.config import LISTS, SECTIONS, ConfigError, parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """[node]
@@ -54,8 +54,9 @@ def test_the_least_configuration_has_a_default_for_everything_else():
         ),
         (
             "[windos]\nseconds = 1",
-            "node.toml:8: [windos]: found a section, expected one of node, uplink, ble, windows, presence, outbox, "
-            "health; did you mean windows?",
+            "node.toml:8: [windos]: found a section, expected one of {}; did you mean windows?".format(
+                ", ".join([*SECTIONS, *LISTS])
+            ),
         ),
         ("[windows]\nseconds = 0", "node.toml:9: [windows] seconds: found 0, expected seconds, 0.1 to 60"),
         ("[windows]\nseconds = nan", "node.toml:9: [windows] seconds: found nan, expected seconds, 0.1 to 60"),
@@ -128,25 +129,40 @@ def test_no_text_gives_anything_but_a_configuration_or_a_named_mistake(text):
         assert all(re.match(r"node\.toml:\d+: ", line) for line in str(error).splitlines() if line)
 
 
-def test_the_example_is_valid_and_shows_every_setting(tmp_path):
+def example(shown: bool) -> str:
+    """The example's text; `shown` takes the # from every setting."""
     text = (ROOT / "edge" / "node.example.toml").read_text()
-    assert read_config(ROOT / "edge" / "node.example.toml").node.node == "door-1"
-    shown = tomllib.loads(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
-    assert {name: set(table) for name, table in shown.items()} == {
-        name: {field.name for field in fields(shape)} for name, shape in SECTIONS.items()
+    return re.sub(r"(?m)^# (\w+ = |\[)", r"\1", text) if shown else text
+
+
+def test_the_example_is_valid_and_shows_every_setting(tmp_path):
+    assert parse_config(example(shown=False).encode()).node.node == "door-1"
+    tables = {name: table[0] if name in LISTS else table for name, table in tomllib.loads(example(shown=True)).items()}
+    assert {name: set(table) for name, table in tables.items()} == {
+        name: {field.name for field in fields(shape)} for name, shape in (SECTIONS | LISTS).items()
     }
-    for name in ("password", "ca.pem", "door-1.pem", "door-1.key"):
+    for name in re.findall(r'(?m)^\w+_file = "(.+?)"', example(shown=True)):
         (tmp_path / name).touch()
-    parse_config(re.sub(r"(?m)^# (\w+ = )", r"\1", text).encode(), folder=tmp_path)
+    parse_config(example(shown=True).encode(), folder=tmp_path)
 
 
 def test_defaults_shown_in_the_example_are_the_defaults():
-    text = (ROOT / "edge" / "node.example.toml").read_text()
-    shown = tomllib.loads(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
+    shown = tomllib.loads(example(shown=True))
     for section in ("windows", "presence", "outbox", "health"):
         assert shown[section] == {field.name: field.default for field in fields(SECTIONS[section])}
     assert (shown["ble"]["mode"], shown["ble"]["watchdog_s"]) == ("active", 90)
     assert (shown["uplink"]["port"], shown["uplink"]["keepalive_s"]) == (1883, 20)
+    assert shown["llrp"][0]["port"] == 5084 and tuple(shown["wifi"]["hop"]) == (1, 6, 11)
+
+
+def test_sections_in_double_brackets_may_come_several_times_and_their_mistakes_have_lines():
+    readers = '[[llrp]]\nname = "door"\nhost = "10.0.0.7"\n[[llrp]]\nname = "till"\nhost = "10.0.0.8"\nport = 0\n'
+    assert problems(GOOD + readers) == ["node.toml:14: [llrp] port: found 0, expected a port, 1 to 65535"]
+    assert [r.name for r in parse_config((GOOD + readers.replace("port = 0", "")).encode()).llrp] == ["door", "till"]
+    (told,) = problems(GOOD + '[llrp]\nname = "door"\nhost = "10.0.0.7"\n')
+    assert told == "node.toml:8: [llrp]: found one section, expected [[llrp]], since there may be several"
+    (told,) = problems(GOOD + '[[llrp]]\nname = "door"\nhost = "10.0.0.7"\n[[llrp]]\nname = "till"\n')
+    assert told == "node.toml:11: [llrp] host: found nothing, expected a text that is not empty"
 
 
 def test_a_wrong_file_ends_the_program_with_code_2(tmp_path, capsys):
