@@ -19,8 +19,8 @@ STAFF_ROLES = ("admin", "analyst", "marketer", "technician")
 STAFF_COOKIE = "aisle_session"
 MEMBER_COOKIE = "aisle_member"
 
-PUBLIC = frozenset({"/livez", "/readyz", "/v1/session", "/app/v1/session"})
-"""API routes that answer without a credential; signing in is one of them. Everything else names its roles."""
+PUBLIC = frozenset({"/livez", "/readyz", "/v1/session", "/app/v1/session", "/v1/claim", "/v1/claim/renew"})
+"""API routes that answer without a credential: signing in, and a node's way to one. Everything else names its roles."""
 
 
 @dataclass(frozen=True, slots=True)

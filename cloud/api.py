@@ -20,8 +20,10 @@ from cloud.analytics import routes as analytics_routes
 from cloud.campaigns import routes as campaign_routes
 from cloud.config import Settings
 from cloud.errors import AisleError, Problem
+from cloud.fleet import node_routes
 from cloud.fleet import routes as fleet_routes
 from cloud.hub import Hub
+from cloud.inventory import routes as inventory_routes
 from cloud.members import routes as member_routes
 from cloud.places import routes as place_routes
 from cloud.push import routes as push_routes
@@ -36,6 +38,9 @@ ROUTERS = (
     account_routes.router,
     place_routes.router,
     fleet_routes.router,
+    node_routes.router,
+    node_routes.public,
+    inventory_routes.router,
     member_routes.router,
     receipt_routes.router,
     visit_routes.router,

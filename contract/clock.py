@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+RELEASED_US = 1_790_000_000_000_000
+"""2026-09-21, before this release was made: no clock that is right tells an earlier instant."""
+
 
 class Clock(Protocol):
     """Where instants come from. Keepalives, resends and watchdogs use monotonic time instead (design: real time)."""
@@ -22,7 +25,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock; trusted once it is later than this release, which an unset Pi clock is not."""
 
-    earliest_us: int = 1_790_000_000_000_000
+    earliest_us: int = RELEASED_US
 
     def now_us(self) -> int:
         return time.time_ns() // 1_000

@@ -238,6 +238,26 @@ def decode_small(payload: bytes, kind: type[_Small]) -> _Small:
         raise NotABatch(f"not a {kind.__name__.lower()}: {error}") from None
 
 
+def restamped(payload: bytes, t0_us: int, clock: str) -> bytes:
+    """The same batch of any kind with another `t0` and `clock` in its header. Raises a ContractError if it is no batch.
+
+    For a batch that was never sent: what was sent once keeps its bytes for ever.
+    """
+    try:
+        if payload[:1] == b"{":
+            named = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+            named |= {"t0": msgspec.Raw(msgspec.json.encode(t0_us)), "clock": msgspec.Raw(msgspec.json.encode(clock))}
+            return msgspec.json.encode(named)
+        fields = msgspec.msgpack.decode(payload, type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+        raise NotABatch(f"cannot be told anew: {error}") from None
+    if len(fields) < len(HEADER_ORDER):
+        raise NotABatch(f"expected an array of {', '.join(HEADER_ORDER)}, columns")
+    fields[HEADER_ORDER.index("t0")] = msgspec.Raw(msgspec.msgpack.encode(t0_us))
+    fields[HEADER_ORDER.index("clock")] = msgspec.Raw(msgspec.msgpack.encode(clock))
+    return msgspec.msgpack.encode(fields)
+
+
 __all__ = [
     "CONTENT_TYPE",
     "ContractError",
@@ -249,4 +269,5 @@ __all__ = [
     "encode_json",
     "encode_small",
     "header_only",
+    "restamped",
 ]

@@ -52,7 +52,7 @@ class Column(msgspec.Struct, frozen=True):
 
 
 SIGHTING_COLUMNS = (
-    Column("dt", "<i4", "ms from t0 (so never positive): the end of the window"),
+    Column("dt", "<i4", "ms from t0: the end of the window; above 0 only for a newcomer told before it"),
     Column("subject", "<u8", "8-byte subject"),
     Column("kind", "<u1", "SubjectKind"),
     Column("radio", "<u4", "digest of the transmitting address under a daily key, 0 where the subject names the radio"),
@@ -105,10 +105,10 @@ class CrowdRow(msgspec.Struct, frozen=True):
     """Distinct radios heard, rotating addresses included."""
     strong: int
     """Those among them heard at -70 dBm or more."""
-    source: Literal["ble", "wifi"] = "ble"
-    """What was listened to; a node may tell a row of each for the same span."""
+    source: Literal["ble", "wifi", "stations"] = "ble"
+    """What was listened to: adverts, probe requests, or a network that told about its stations. A row of each."""
     devices: int = 0
-    """Wi-Fi: distinct devices estimated, randomised addresses told apart by what they announce; 0 if not estimated."""
+    """Distinct devices: of probe requests estimated by what they announce, of stations counted; 0 for adverts."""
     devices_strong: int = 0
     """Wi-Fi: the same among frames heard at -70 dBm or more; 0 also where they were fewer than k."""
     frames: int = 0

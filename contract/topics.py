@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from contract.errors import BadTopic
 
-Stream = Literal["sightings", "presence", "tags", "crowd", "faces", "shown", "health"]
+Stream = Literal["sightings", "presence", "tags", "crowd", "faces", "shown", "health", "keys", "config"]
 Order = Literal["config", "command", "ack", "keys"]
 
 STREAMS: tuple[str, ...] = get_args(Stream)

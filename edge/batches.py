@@ -10,9 +10,10 @@ from contract.messages import Batch, Crowd, CrowdRow, Header, Presence, Presence
 from contract.topics import NodeAddress, Stream
 from edge import windows
 from edge.outbox import Outbox
+from edge.time_trust import stamp
 from edge.windows import Window
 
-Row = TypeVar("Row", PresenceRow, TagRow)
+Row = TypeVar("Row")
 
 ROWS_MOST = 5_000
 """Windows in one batch, about 110 KiB."""
@@ -21,7 +22,10 @@ SMALL_ROWS_MOST = 500
 
 
 class Batches:
-    """Gives every batch its header. `t0` says: this node has told all it heard before, so rows lie before or at it."""
+    """Gives every batch its header.
+
+    `t0` says: this node has told all it heard before. So rows lie before or at it, but for those told early.
+    """
 
     def __init__(self, address: NodeAddress, outbox: Outbox, clock: Clock, boot: str) -> None:
         self._address = address
@@ -32,16 +36,21 @@ class Batches:
     def sightings(self, end_us: int, closed: list[Window]) -> None:
         """Windows that ended; an empty list says that silence began."""
         for t0_us, part in windows.batches_of(closed, end_us, ROWS_MOST):
-            self._put("sightings", t0_us, len(part), partial(_sightings, part))
+            self._put("sightings", t0_us, len(part), partial(_sightings, part, t0_us))
+
+    def early(self, t0_us: int, told: list[Window]) -> None:
+        """Newcomers' windows, told before they end: their rows lie after t0."""
+        for part in _cut(told, ROWS_MOST):
+            self._put("sightings", t0_us, len(part), partial(_sightings, list(part), t0_us))
 
     def presence(self, t0_us: int, rows: Sequence[PresenceRow]) -> None:
         """Subjects that entered or left a zone."""
-        for part in _cut(rows):
+        for part in _cut(rows, SMALL_ROWS_MOST):
             self._put("presence", t0_us, len(part), partial(Presence, rows=part))
 
     def tags(self, t0_us: int, rows: Sequence[TagRow]) -> None:
         """Tags that arrived, moved or departed."""
-        for part in _cut(rows):
+        for part in _cut(rows, SMALL_ROWS_MOST):
             self._put("tags", t0_us, len(part), partial(Tags, rows=part))
 
     def crowd(self, end_us: int, row: CrowdRow) -> None:
@@ -49,7 +58,7 @@ class Batches:
         self._put("crowd", end_us, 1, partial(Crowd, rows=(row,)))
 
     def _put(self, stream: Stream, t0_us: int, n: int, batch: Callable[[Header], Batch]) -> None:
-        trusted = self._clock.trusted
+        when = stamp(self._clock, t0_us)
 
         def build(epoch: str, seq: int) -> bytes:
             header = Header(
@@ -60,18 +69,18 @@ class Batches:
                 epoch=epoch,
                 seq=seq,
                 boot=self._boot,
-                clock="trusted" if trusted else "untrusted",
-                t0=t0_us,
+                clock="trusted" if when.trusted else "untrusted",
+                t0=when.t0_us,
                 n=n,
             )
             return encode(batch(header))
 
-        self._outbox.put(stream, t0_us, n, build)
+        self._outbox.put(stream, when.t0_us, n, build, when.mono_us)
 
 
-def _sightings(part: list[Window], header: Header) -> Sightings:
-    return Sightings(header, windows.window_columns(part, header.t0))
+def _sightings(part: list[Window], t0_us: int, header: Header) -> Sightings:
+    return Sightings(header, windows.window_columns(part, t0_us))
 
 
-def _cut(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
-    return [tuple(rows[i : i + SMALL_ROWS_MOST]) for i in range(0, len(rows), SMALL_ROWS_MOST)]
+def _cut(rows: Sequence[Row], most: int) -> list[tuple[Row, ...]]:
+    return [tuple(rows[i : i + most]) for i in range(0, len(rows), most)]

@@ -1,8 +1,9 @@
-"""The line to the MQTT 5 broker: connects before anything else, comes back by itself, and says each trouble once."""
+"""The line to the MQTT 5 broker: connects before anything else, comes back by itself, and says each trouble seldom."""
 
 import logging
 import random
 import socket
+import sqlite3
 import ssl
 import sys
 import threading
@@ -20,13 +21,15 @@ from contract.clock import Clock
 from contract.codec import encode_small
 from contract.messages import Status
 from contract.topics import NodeAddress
-from edge.config import Uplink as Settings
+from edge.settings import Uplink as Settings
 
 log = logging.getLogger(__name__)
 
 RECONNECT_MOST_S = 120
 HELD_S = 10.0
 """A connection that held for less is a failure like any other: two nodes of one name would take turns for ever."""
+SAY_AGAIN_S = (60.0, 300.0, 1_800.0, 7_200.0)
+"""After so long a trouble that lasts is told again, with what waits; the last of these for ever."""
 
 
 def properties(content_type: str, **user: str) -> Properties:
@@ -51,7 +54,9 @@ class Broker:
         self._clock = clock
         self._boot = boot
         self._failures = 0
-        self._trouble: str | None = None
+        self._told: set[str] = set()
+        self._told_times = 0
+        self._say_again = 0.0
         self._since = time.monotonic()
         self._stopping = False
         self.connected = False
@@ -59,6 +64,8 @@ class Broker:
         """Sessions begun since start; one less is the number of reconnects."""
         self.on_connected: Callable[[], None] = _nothing
         self.on_message: Callable[[str, bytes], None] = _nothing
+        self.waiting: Callable[[], int] = int
+        """How many batches wait for this line."""
         self._client = self._make_client(folder)
 
     @property
@@ -90,7 +97,7 @@ class Broker:
         # paho closes its inner sockets only when it is collected: let go of it, it must not hold us either.
         client = self._client
         client.on_connect = client.on_connect_fail = client.on_disconnect = client.on_message = None
-        self.on_connected, self.on_message = _nothing, _nothing
+        self.on_connected, self.on_message, self.waiting = _nothing, _nothing, int
 
     def publish(
         self, topic: str, payload: bytes, qos: int, properties: Properties | None = None
@@ -143,11 +150,12 @@ class Broker:
         self.connected = True
         self.connects += 1
         away_s, self._since = time.monotonic() - self._since, time.monotonic()
-        if self._trouble is None:
+        if not self._told:
             log.info("connected to broker %s", self.name)
         else:
             log.info("connected to broker %s again after %.0f s", self.name, away_s)
-        self._trouble = None
+        self._told.clear()
+        self._told_times = 0
         client.subscribe(self._address.all_down, qos=1)
         client.publish(self._address.status, self._status("online"), qos=1, retain=True)
         self.on_connected()
@@ -186,6 +194,21 @@ class Broker:
         self._client.reconnect_delay_set(delay_s, delay_s)
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        """A trouble is told when it is new, and while it lasts at growing intervals."""
+        now = time.monotonic()
+        if trouble not in self._told:
             log.warning("%s; trying again, nothing is lost", trouble)
-            self._trouble = trouble
+            if not self._told:
+                self._say_again = now + SAY_AGAIN_S[0]
+            self._told.add(trouble)
+        elif now >= self._say_again:
+            self._told_times += 1
+            self._say_again = now + SAY_AGAIN_S[min(self._told_times, len(SAY_AGAIN_S) - 1)]
+            minutes, batches = round((now - self._since) / 60), self._how_many_wait()
+            log.warning("%s; away for %d min now, %s batches wait, nothing is lost", trouble, minutes, batches)
+
+    def _how_many_wait(self) -> str:
+        try:
+            return str(self.waiting())
+        except sqlite3.Error:
+            return "some"

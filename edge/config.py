@@ -8,24 +8,34 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
 from contract.clock import clock_from
 from contract.topics import NodeAddress
-from edge.settings import Ble as Ble
-from edge.settings import Dbm as Dbm
-from edge.settings import Health as Health
-from edge.settings import Llrp as Llrp
-from edge.settings import Name as Name
-from edge.settings import Node as Node
-from edge.settings import Outbox as Outbox
-from edge.settings import Presence as Presence
-from edge.settings import Text as Text
-from edge.settings import Uplink as Uplink
-from edge.settings import Wifi as Wifi
-from edge.settings import Windows as Windows
+from edge.settings import (
+    Ble,
+    Health,
+    HomeAssistant,
+    Hostapd,
+    Http,
+    Inventory,
+    Llrp,
+    Meraki,
+    Node,
+    Outbox,
+    Portal,
+    Presence,
+    Privacy,
+    Raddec,
+    Radius,
+    UhfSerial,
+    Uplink,
+    Wifi,
+    Windows,
+)
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +43,19 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     node: Node
     uplink: Uplink
+    privacy: Privacy = Privacy()
     ble: Ble = Ble()
     wifi: Wifi = Wifi()
     llrp: tuple[Llrp, ...] = ()
+    uhf: tuple[UhfSerial, ...] = ()
+    inventory: Inventory = Inventory()
+    http: Http = Http()
+    meraki: Meraki | None = None
+    portal: Portal | None = None
+    radius: Radius | None = None
+    hostapd: Hostapd | None = None
+    raddec: Raddec | None = None
+    home_assistant: HomeAssistant | None = None
     windows: Windows = Windows()
     presence: Presence = Presence()
     outbox: Outbox = Outbox()
@@ -51,8 +71,17 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "node": Node,
     "uplink": Uplink,
+    "privacy": Privacy,
     "ble": Ble,
     "wifi": Wifi,
+    "inventory": Inventory,
+    "http": Http,
+    "meraki": Meraki,
+    "portal": Portal,
+    "radius": Radius,
+    "hostapd": Hostapd,
+    "raddec": Raddec,
+    "home_assistant": HomeAssistant,
     "windows": Windows,
     "presence": Presence,
     "outbox": Outbox,
@@ -60,10 +89,10 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-ONLY_WHEN_ASKED: frozenset[str] = frozenset()
+ONLY_WHEN_ASKED = frozenset({"meraki", "portal", "radius", "hostapd", "raddec", "home_assistant"})
 """Sections whose absence means: not at all."""
 
-LISTS: dict[str, type[msgspec.Struct]] = {"llrp": Llrp}
+LISTS: dict[str, type[msgspec.Struct]] = {"llrp": Llrp, "uhf": UhfSerial}
 """Sections in double brackets: several of one kind."""
 
 
@@ -188,7 +217,7 @@ def _across(sections: dict[str, msgspec.Struct], lines: "_Lines", problems: list
     def wrong(section: str, key: str, text: str) -> None:
         problems.append(Problem(lines.setting(section, key), f"[{section}] {key}: {text}"))
 
-    presence, node, uplink, windows = (sections.get(name) for name in ("presence", "node", "uplink", "windows"))
+    presence, node, windows, wifi = (sections.get(name) for name in ("presence", "node", "windows", "wifi"))
     if isinstance(presence, Presence) and presence.exit_dbm >= presence.enter_dbm:
         enter, leave = presence.enter_dbm, presence.exit_dbm
         wrong("presence", "exit_dbm", f"found {leave:g}, expected less than enter_dbm ({enter:g})")
@@ -199,17 +228,39 @@ def _across(sections: dict[str, msgspec.Struct], lines: "_Lines", problems: list
             clock_from(node.clock)
         except ValueError:
             wrong("node", "clock", f"found {_shown(node.clock)}, expected START_US@REAL_USxSPEED")
-    wifi = sections.get("wifi")
+        if node.tz is not None and not _is_a_zone(node.tz):
+            wrong("node", "tz", f"found {_shown(node.tz)}, expected a time zone such as Europe/Madrid")
     if isinstance(wifi, Wifi) and not wifi.aggregate_only:
         wrong("wifi", "aggregate_only", "found false, expected true: this build counts and does no more")
-    if isinstance(uplink, Uplink):
-        for key in ("password_file", "ca_file", "cert_file", "key_file"):
-            path = getattr(uplink, key)
-            if path is not None and not (folder / path).is_file():
-                wrong("uplink", key, f"found {_shown(path)}, expected a file that exists")
-        for key, other in (("cert_file", "key_file"), ("key_file", "cert_file"), ("password_file", "username")):
-            if getattr(uplink, key) is not None and getattr(uplink, other) is None:
-                wrong("uplink", key, f"found it without {other}, expected both or neither")
+    for name, section in sections.items():
+        for key in section.__struct_fields__:
+            path = getattr(section, key)
+            if key.endswith("_file") and path is not None and not (folder / path).is_file():
+                wrong(name, key, f"found {_shown(path)}, expected a file that exists")
+    for name, key, other in _TOGETHER:
+        both = sections.get(name)
+        if both is not None and getattr(both, key) is not None and getattr(both, other) is None:
+            wrong(name, key, f"found it without {other}, expected both or neither")
+
+
+_TOGETHER = (
+    ("uplink", "cert_file", "key_file"),
+    ("uplink", "key_file", "cert_file"),
+    ("uplink", "password_file", "username"),
+    ("http", "cert_file", "key_file"),
+    ("http", "key_file", "cert_file"),
+    ("home_assistant", "password_file", "username"),
+    ("raddec", "mqtt_password_file", "mqtt_username"),
+)
+"""Section, setting, and the setting that it needs."""
+
+
+def _is_a_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):  # names that lead out of the database, or to a folder of it
+        return False
+    return True
 
 
 def _annotation(kind: Any) -> Any:

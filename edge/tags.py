@@ -14,7 +14,7 @@ class TagRead(NamedTuple):
     """READER/PORT, as `[rfid.zones]` names it: `door/1`."""
     rssi: float | None
     """dBm; None where the reader does not measure."""
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # tuple.count is what nobody asks of a read
     """Answers in this report."""
     phase_rad: float | None = None
     """Phase of the backscatter, radians, 0 to 2π (Impinj extension)."""

@@ -1,8 +1,8 @@
 """From the outbox to the cloud over MQTT 5: what is new first, then the backlog, until the cloud's database has it.
 
 Threads: `Uplink` runs one of its own (the courier), which alone commits, publishes, resends and deletes; paho's network
-thread only leaves acks and connection states for it. `start`, `stop` and `Outbox.put` may be called from any thread,
-asyncio's included: none of them waits for the network, and `put` not for the disk. All waiting follows real time.
+thread only leaves orders and connection states for it. `start`, `stop`, `say` and `Outbox.put` may be called from any
+thread, asyncio's included: none of them waits for the network, and `put` not for the disk. Waiting follows real time.
 """
 
 import logging
@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import paho.mqtt.client as mqtt
 
@@ -20,9 +21,11 @@ from contract.clock import Clock
 from contract.codec import CONTENT_TYPE, decode_small, encode_small
 from contract.errors import ContractError
 from contract.messages import Ack, Health
-from contract.topics import NodeAddress
+from contract.topics import ORDERS, NodeAddress, Stream
 from edge.broker import Broker, properties
 from edge.outbox import Outbox, Stored
+from edge.outbox_file import doubt, is_damage
+from edge.time_trust import NodeTime
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,13 @@ RESEND_MOST_S = 120.0
 GROUP_S = 0.05
 """Least time between two commits, so that batches of one moment share a disk sync."""
 IDLE_S = 5.0
+_RETRY_S = 0.25
+"""Between two attempts at a disk that took nothing."""
+_SYNC_CHECK_S = 1.0
+_DAMAGED_MOST = 20
+"""A file that is called damaged so often in a row, over some seconds, is."""
+_ORDERS_MOST = 1_000
+"""Orders kept for the courier; a cloud that gives more at once is out of its mind, and the oldest are forgotten."""
 
 
 @dataclass(slots=True)
@@ -46,6 +56,8 @@ class _Flight:
     due: float
     attempt: int
     info: mqtt.MQTTMessageInfo
+    begun: float
+    """When it was sent for the first time, monotonic seconds."""
 
 
 def resend_after_s(attempt: int, draw: Callable[[float, float], float] = random.uniform) -> float:
@@ -67,28 +79,47 @@ class Uplink:
         clock: Clock,
         heartbeat: Callable[[], Health],
         every_s: float,
+        time: NodeTime | None = None,
     ) -> None:
+        """`heartbeat` is called on the courier's thread. Without `time` no batch is ever kept back for its clock."""
         self._address = address
         self._outbox = outbox
         self._clock = clock
         self._heartbeat = heartbeat
         self._every_s = every_s
+        self._time = time
         self._broker = broker
         self._broker.on_message = self._on_message
         self._broker.on_connected = self._on_connected
+        self._broker.waiting = outbox.rows
         self._wake = outbox.changed
         self._stopping = False
         self._reconnected = False
         self._health_due = 0.0
         self._acks: deque[Ack] = deque()
+        self._ordered: deque[tuple[str, bytes]] = deque(maxlen=_ORDERS_MOST)
+        self._unknown: set[str] = set()
+        self._damaged = 0
+        self._trouble = ""
+        self._connected_at: float | None = None
         self._live: deque[Stored] = deque()
         self._flights: dict[int, _Flight] = {}
         self._cursor = 0
-        self._backlog_until = outbox.batches_accepted
+        self._backlog_until = outbox.last_seq
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self.sent = 0
         """Batches published since start, resends included."""
         self.resent = 0
+        self.ack_lag_s: float | None = None
+        """From a batch's first sending to the cloud's ack, of the one acknowledged last; None before the first."""
+        self.orders: dict[str, Callable[[bytes], None]] = {}
+        """What to do with the payload of `config`, `command` and `keys`; register before `start`.
+
+        Called on the courier's thread, one after another, in the order they came: return at once, hand slow work on. An
+        order may come twice, and if it is retained, again after every reconnect.
+        """
+        self.greetings: list[Callable[[], None]] = []
+        """Called on the courier's thread after each connection: what is to be asked or reported then."""
 
     def start(self) -> None:
         """Begins to connect and to send. Returns at once, network or not."""
@@ -99,6 +130,18 @@ class Uplink:
     def alive(self) -> bool:
         """Whether the courier works; if it died, the process should end and be started again."""
         return self._thread.is_alive()
+
+    @property
+    def connected(self) -> bool:
+        return self._broker.connected
+
+    def say(self, stream: Stream, payload: bytes, qos: int = 0) -> bool:
+        """Publishes a small message outside the ledger. False, and nothing is kept, without a connection: a greeting
+        may say it again. With `qos` 1 it reaches the broker, across a lost connection perhaps twice."""
+        if not self._broker.connected:
+            return False
+        self._broker.publish(self._address.up(stream), payload, qos=qos)
+        return True
 
     def stop(self, patience_s: float = 1.0) -> None:
         """Commits and sends what there is, says goodbye, and ends. What the cloud has not acknowledged stays."""
@@ -115,9 +158,14 @@ class Uplink:
         self._wake.set()
 
     def _on_message(self, topic: str, payload: bytes) -> None:
-        if topic != self._address.down("ack"):
-            log.warning("order %s is not known to this release: ignored", topic.rsplit("/", 1)[-1])
-            return
+        order = topic.rsplit("/", 1)[-1]
+        if order == "ack":
+            self._on_ack(payload)
+        else:
+            self._ordered.append((order, payload))
+            self._wake.set()
+
+    def _on_ack(self, payload: bytes) -> None:
         try:
             ack = decode_small(payload, Ack)
         except ContractError as error:
@@ -142,18 +190,83 @@ class Uplink:
 
     def _wait_s(self, now: float) -> float:
         if self._outbox.waiting:
-            return 0.25  # the disk took nothing the last time
-        dues = [flight.due for flight in self._flights.values()] if self._broker.connected else []
-        return max(0.0, min([now + IDLE_S, *dues, *([self._health_due] if self._broker.connected else [])]) - now)
+            return _RETRY_S  # the disk took nothing the last time
+        dues = [now + (_SYNC_CHECK_S if self._outbox.unsynced else IDLE_S)]
+        if self._broker.connected:
+            dues += [self._health_due, *(flight.due for flight in self._flights.values())]
+        return max(0.0, min(dues) - now)
 
     def _step(self, now: float) -> None:
         try:
             self._settle_acks()
+            self._judge_time(now)
             self._outbox.flush()
+            self._settle_time(now)
             self._take_live()
             self._send_all(now)
+            self._damaged, self._trouble = 0, ""
         except sqlite3.Error as error:
-            log.warning("outbox: %s; trying again", error)
+            self._damaged += is_damage(error)
+            if self._damaged >= _DAMAGED_MOST:
+                doubt(self._outbox.path)
+                log.critical(
+                    "outbox %s is damaged (%s): ending, the next start moves it aside", self._outbox.path, error
+                )
+                raise
+            if str(error) != self._trouble:
+                log.warning("outbox: %s; trying again", error)
+            self._trouble = str(error)
+        self._follow_orders()
+
+    def _follow_orders(self) -> None:
+        while self._ordered:
+            order, payload = self._ordered.popleft()
+            follow = self.orders.get(order)
+            if follow is not None:
+                self._call(f"order {order}", partial(follow, payload))
+            elif order not in self._unknown:
+                self._unknown.add(order)
+                known = order if order in ORDERS else "of an unknown name"
+                log.warning("order %s: this node has nothing that follows it, ignored", known)
+
+    def _call(self, what: str, action: Callable[[], None]) -> None:
+        """Whatever goes wrong, sending goes on. Only the error's class is logged: its text may quote the order."""
+        try:
+            action()
+        except Exception as error:
+            log.error("%s failed: %s", what, type(error).__name__)
+
+    def _judge_time(self, now: float) -> None:
+        """Decides whether batches by a clock that is not trusted are to be kept back when they are committed now."""
+        if self._time is None:
+            return
+        if self._time.look():
+            log.info("the clock is %s (stepped by %.1f s the last time)", self._time.state, self._time.stepped_us / 1e6)
+        if self._connected_at is None and self._broker.connected:
+            self._connected_at = now
+        may_be_sent = self._broker.connected and not (self._time.state == "unset" and self._is_patient(now))
+        self._outbox.hold = self._time.trusted or not may_be_sent  # trusted: those put just before are told anew
+
+    def _settle_time(self, now: float) -> None:
+        """Batches that were kept back are told anew once the clock is trusted, or let go if that takes too long."""
+        if self._time is None:
+            return
+        if self._time.trusted:
+            self._release(self._time.offset_us)
+        elif self._broker.connected and not self._is_patient(now):
+            self._release(None)
+
+    def _is_patient(self, now: float) -> bool:
+        """Whether the clock is still waited for; always so before the first connection."""
+        assert self._time is not None
+        return self._connected_at is None or now - self._connected_at < self._time.hold_s
+
+    def _release(self, offset_us: int | None) -> None:
+        settled = self._outbox.settle(offset_us)
+        if settled is not None:
+            self._cursor = min(self._cursor, settled[0] - 1)
+            self._backlog_until = max(self._backlog_until, settled[1])
+            self._wake.set()  # there may be more
 
     def _send_all(self, now: float) -> None:
         if not self._broker.connected:
@@ -161,6 +274,8 @@ class Uplink:
         if self._reconnected:
             self._reconnected = False
             self._health_due = now
+            for greet in self.greetings:
+                self._call("greeting", greet)
             for flight in self._flights.values():  # a broker that restarted may have forgotten them
                 flight.attempt = 1
                 flight.due = now + resend_after_s(1)
@@ -169,7 +284,7 @@ class Uplink:
         self._send_backlog(now)
         if now >= self._health_due:
             self._health_due = now + self._every_s
-            self._broker.publish(self._address.up("health"), encode_small(self._heartbeat()), qos=0)
+            self.say("health", encode_small(self._heartbeat()))
 
     def _settle_acks(self) -> None:
         acks = list(self._acks)
@@ -183,7 +298,7 @@ class Uplink:
         for rejection in rejections:
             log.error("the cloud refuses batch %d for ever: %s", rejection.seq, rejection.reason)
         for seq in [s for s in self._flights if any(first <= s <= last for first, last in (*stored, *refused))]:
-            del self._flights[seq]
+            self.ack_lag_s = time.monotonic() - self._flights.pop(seq).begun
         for _ in acks:  # only now: had the disk failed, they would be settled the next time
             self._acks.popleft()
 
@@ -238,4 +353,5 @@ class Uplink:
             ),
         )
         self.sent += 1
-        self._flights[batch.seq] = _Flight(now + resend_after_s(attempt), attempt, info)
+        begun = self._flights[batch.seq].begun if batch.seq in self._flights else now
+        self._flights[batch.seq] = _Flight(now + resend_after_s(attempt), attempt, info, begun)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from contract.codec import column_bytes
 from contract.messages import SIGHTING_COLUMNS
+from edge.newcomers import Newcomers
 from edge.sightings import Sighting
 
 _MAX_COUNT = 0xFFFF
@@ -29,13 +30,17 @@ class Window:
 
 
 class Windows:
-    """The open windows. Windows end at multiples of their length, so those of all nodes coincide."""
+    """The open windows. Windows end at multiples of their length, so those of all nodes coincide.
+
+    Newcomers need not wait for that: see `EarlyWindows`.
+    """
 
     def __init__(self, length_us: int) -> None:
         self.length_us = length_us
         self._open: dict[int, dict[_Key, list[int]]] = {}
         self._closed_us = 0
         self._spoke = False
+        self._newcomers = Newcomers()
 
     def add(self, sighting: Sighting) -> None:
         """Counts a sighting in its window. One late for a closed window is told with the next, under its true end."""
@@ -49,6 +54,8 @@ class Windows:
         row = rows.get(key)
         if row is None:
             rows[key] = [1, sighting.rssi, sighting.rssi]
+            if end > self._closed_us:
+                self._newcomers.meet(sighting.subject, sighting.at_us, end)
             return
         row[0] += 1
         row[1] += sighting.rssi
@@ -75,6 +82,7 @@ class Windows:
             for window in _windows(end, key, row)
         ]
         self._closed_us = max(self._closed_us, end_us)
+        self._newcomers.closed(end_us)
         if not closed and not self._spoke:
             return None
         self._spoke = bool(closed)
@@ -84,10 +92,58 @@ class Windows:
         """Forgets how far time had come, so that windows of an earlier time close when they end."""
         self._closed_us = min(self._closed_us, now_us // self.length_us * self.length_us)
         self._spoke = False
+        self._newcomers.clock_went_back()
 
     def ends(self) -> list[int]:
         """The ends of all open windows, for the last close of a process."""
         return sorted(self._open)
+
+    @property
+    def subjects(self) -> int:
+        """Distinct subjects in the open windows."""
+        return len({key[0] for rows in self._open.values() for key in rows})
+
+    def early_due_us(self) -> int | None:
+        """When there are newcomers to tell of before their window ends."""
+        return self._newcomers.due_us
+
+    def early(self, now_us: int) -> tuple[int, list[Window]] | None:
+        """See `EarlyWindows.close`."""
+        due = self._newcomers.take(now_us)
+        if due is None:
+            return None
+        end_us, new = due
+        rows = self._open.get(end_us, {})
+        keys = sorted(key for key in rows if key[0] in new)
+        told = [window for key in keys for window in _windows(end_us, key, rows.pop(key))]
+        self._closed_us = max(self._closed_us, end_us - self.length_us)
+        self._spoke = True
+        return end_us - self.length_us, told
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyWindows:
+    """The windows of newcomers, told before they end, as a part of the pipeline: it stands after the windows there.
+
+    What was heard so far is told under the window's true end, and the rest when it ends: the parts of a window add up,
+    and nothing is told twice.
+    """
+
+    windows: Windows
+
+    def due_us(self) -> int | None:
+        """When there is somebody to tell."""
+        return self.windows.early_due_us()
+
+    def close(self, now_us: int) -> tuple[int, list[Window]] | None:
+        """The batch's t0, and what was heard of the newcomers in their window. None if nobody is due.
+
+        All before t0 is told; it is the start of the window, so that these rows alone lie after their t0.
+        """
+        return self.windows.early(now_us)
+
+    def clock_went_back(self, now_us: int) -> None:
+        """The windows know it."""
 
 
 def _windows(end_us: int, key: _Key, row: list[int]) -> list[Window]:

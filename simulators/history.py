@@ -25,6 +25,7 @@ from edge.config import NodeConfig, read_config
 from edge.health import Heartbeat
 from edge.machine import boot_id
 from edge.outbox import Outbox
+from edge.time_trust import NodeTime
 from edge.uplink import Uplink
 from simulators import scenario as scenarios
 from simulators.devices import Devices
@@ -75,17 +76,16 @@ class HistoryNode:
         self.outbox = Outbox(folder / self.config.outbox.path, self.config.outbox.max_mb, "normal")
         broker = Broker(self.config.uplink, folder, self.config.address, clock, self._boot)
         heartbeat = Heartbeat(
-            clock,
+            NodeTime(clock),
             self.outbox,
             self._boot,
             self.config.digest,
-            adverts=lambda: 0,
-            windows=lambda: self.events,
-            reconnects=lambda: max(0, broker.connects - 1),
-            restarts=lambda: 0,
+            counted=self,
+            line=broker,
         )
         self.uplink = Uplink(broker, self.config.address, self.outbox, clock, heartbeat, 3600.0)
-        self.events = 0
+        self.adverts = 0  # history tells windows only
+        self.windows = 0
         self.batches = 0
 
     def announce(self, at_us: int) -> None:
@@ -99,7 +99,7 @@ class HistoryNode:
         for t0_us, columns in windows.batches(end_us):
             n = len(columns[0]) // 4
             self.outbox.put("sightings", t0_us, n, partial(self._encode, t0_us, n, columns))
-            self.events += n
+            self.windows += n
             self.batches += 1
 
     def close(self) -> None:
@@ -240,7 +240,7 @@ class History:
     @property
     def events(self) -> int:
         """Windows put into the outboxes so far."""
-        return sum(node.events for node in self.nodes.values())
+        return sum(node.windows for node in self.nodes.values())
 
     def _begin(self, date_: date, until_us: int) -> Day:
         day = self._world.day(date_)

@@ -8,13 +8,15 @@ from contract.clock import Clock
 from contract.codec import encode
 from contract.messages import SIGHTING_COLUMNS, Header, Sightings
 from contract.topics import NodeAddress
-from edge import config as settings
+from edge import settings
 from edge.broker import Broker
+from edge.config import NodeConfig
 from edge.frames.ad import advert_from_ad
 from edge.health import Heartbeat
 from edge.machine import boot_id
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline
+from edge.time_trust import NodeTime
 from edge.uplink import Uplink
 
 
@@ -29,7 +31,7 @@ class ReplayNode:
         secret.write_text(password)
         self._address = address
         self._boot = boot_id()
-        config = settings.NodeConfig(
+        config = NodeConfig(
             node=settings.Node(tenant=address.tenant, store=address.store, node=address.node),
             uplink=settings.Uplink(
                 host="127.0.0.1", port=broker_port, username=str(address), password_file=secret.name
@@ -41,14 +43,12 @@ class ReplayNode:
         self.pipeline = Pipeline(config, self.outbox, clock, self._boot)
         broker = Broker(config.uplink, folder, address, clock, self._boot)
         heartbeat = Heartbeat(
-            clock,
+            NodeTime(clock),
             self.outbox,
             self._boot,
             "replay",
-            adverts=lambda: self.pipeline.adverts,
-            windows=lambda: self.pipeline.windows,
-            reconnects=lambda: max(0, broker.connects - 1),
-            restarts=lambda: 0,
+            counted=self.pipeline,
+            line=broker,
         )
         self._uplink = Uplink(broker, address, self.outbox, clock, heartbeat, config.health.every_s)
 

@@ -1,6 +1,6 @@
 """Nodes and their health, dead letters, and the pipeline's own counts."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -22,6 +22,18 @@ class NodeState(BaseModel):
     health: dict[str, Any] | None
     stored_batches: int
     dead_letters: int
+    config_desired: int
+    """The version of the configuration that it is to run; 0 for the file it was installed with."""
+    config_running: int | None
+    """The version that it says it runs; None while it never said."""
+    config_state: Literal["applied", "refused"] | None
+    config_problems: list[str]
+    """Why it refused the desired one."""
+    drift: bool
+    """Whether it runs another configuration than it is to."""
+    drift_since_us: int | None
+    certificate_until_us: int | None
+    """When the last certificate ends that it was issued here; None if it has none of ours in force."""
 
 
 class DeadLetter(BaseModel):

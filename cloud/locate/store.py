@@ -108,7 +108,10 @@ class StoreLocator:
                 self._told.append(queue_id)
             elif isinstance(batch, Sightings) and node in self.engine.site.nodes:
                 index = self.engine.site.nodes.index(node)
-                self._held.append(_Held(queue_id, batch.header.t0, index, windows(batch) if batch.header.n else None))
+                rows = windows(batch) if batch.header.n else None
+                # A newcomer's window is told before it ends: its rows lie after t0.
+                until_us = batch.header.t0 if rows is None else max(batch.header.t0, int(rows.time_us.max()))
+                self._held.append(_Held(queue_id, until_us, index, rows))
                 self.timeline.heard(node, batch.header.t0, silent=batch.header.n == 0)
             else:
                 self._told.append(queue_id)

@@ -1,8 +1,8 @@
 -- Crowds heard over Wi-Fi beside those over Bluetooth; members' RFID cards.
 
 ALTER TABLE crowd
-    ADD COLUMN source text NOT NULL DEFAULT 'ble' CHECK (source IN ('ble', 'wifi')),
-    ADD COLUMN devices integer NOT NULL DEFAULT 0, -- Wi-Fi: distinct devices, estimated
+    ADD COLUMN source text NOT NULL DEFAULT 'ble' CHECK (source IN ('ble', 'wifi', 'stations')),
+    ADD COLUMN devices integer NOT NULL DEFAULT 0, -- distinct ones: of probe requests estimated, of stations counted
     ADD COLUMN devices_strong integer NOT NULL DEFAULT 0,
     ADD COLUMN frames integer NOT NULL DEFAULT 0,
     DROP CONSTRAINT crowd_pkey,

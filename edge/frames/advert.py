@@ -1,8 +1,8 @@
 """One heard BLE advertisement as a value: the single representation behind every scanner, live or recorded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _BASE_UUID = 0x0000_0000_0000_1000_8000_00805F9B34FB
 _BASE_MASK = (1 << 96) - 1
@@ -11,8 +11,7 @@ RSSI_UNKNOWN = 127
 """The value by which a controller says that it did not measure (Bluetooth Core 5.4, vol 4 part E, 7.7.65.2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Advert:
+class Advert(NamedTuple):
     """What was sent, by which address, and how strongly it was heard."""
 
     address: bytes

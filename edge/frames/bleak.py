@@ -49,4 +49,4 @@ def address_bytes(text: str) -> bytes:
 def _is_random(platform_data: tuple[object, ...]) -> bool:
     # BlueZ gives (path, properties); where the type is not told, random is the safe belief: it may rotate.
     properties = platform_data[1] if len(platform_data) > 1 else None
-    return not (isinstance(properties, Mapping) and properties.get("AddressType") == "public")
+    return not (isinstance(properties, dict) and properties.get("AddressType") == "public")

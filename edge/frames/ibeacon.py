@@ -3,16 +3,16 @@
 iBeacon: Apple, Proximity Beacon Specification R1: 0x02 0x15, uuid, major, minor (big-endian), RSSI at 1 m.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 APPLE = 0x004C
 
-_TYPE_LENGTH = b"\x02\x15"
+IBEACON = b"\x02\x15"
+"""Type and length: how every iBeacon begins, and no Continuity message."""
 _LENGTH = 23
 
 
-@dataclass(frozen=True, slots=True)
-class IBeacon:
+class IBeacon(NamedTuple):
     """An iBeacon's name and its calibrated strength."""
 
     uuid: bytes
@@ -23,7 +23,7 @@ class IBeacon:
 
 def parse_ibeacon(payload: bytes) -> IBeacon | None:
     """The iBeacon in Apple's company data (without the company id), None if it is something else or cut short."""
-    if len(payload) < _LENGTH or payload[:2] != _TYPE_LENGTH:
+    if len(payload) < _LENGTH or payload[:2] != IBEACON:
         return None
     power = payload[22]
     return IBeacon(

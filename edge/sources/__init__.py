@@ -18,5 +18,5 @@ class Source(Protocol):
         ...
 
     def health(self) -> SourceHealth:
-        """How it is now; called every heartbeat, on the event loop's thread."""
+        """How it is now, for the heartbeat: reads a few numbers, from whatever thread."""
         ...

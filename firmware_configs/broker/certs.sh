@@ -12,7 +12,8 @@ usage: certs.sh ca                          the authority and an empty revocatio
        certs.sh broker NAME [NAME...]       the broker's certificate for the host names that clients use
        certs.sh cloud                       the certificate of the cloud's processes
        certs.sh node TENANT/STORE/NODE      a node's certificate
-       certs.sh revoke TENANT/STORE/NODE    refuse all certificates of a node from the broker's next start on
+       certs.sh store TENANT/STORE NAME...  for a broker in the store: its own for those host names, its bridge's to the cloud
+       certs.sh revoke TENANT/STORE[/NODE]  refuse all certificates of a node or bridge from the broker's next start on
 TEXT
     exit 2
 }
@@ -88,6 +89,11 @@ node_name() {
         fail "found '$1', expected TENANT/STORE/NODE, each of a-z, 0-9 and -"
 }
 
+store_name() {
+    printf '%s' "$1" | grep -Eqx '[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}' ||
+        fail "found '$1', expected TENANT/STORE, each of a-z, 0-9 and -"
+}
+
 [ $# -ge 1 ] || usage
 command=$1
 shift
@@ -117,9 +123,19 @@ node)
     node_name "$1"
     issue "$(printf '%s' "$1" | tr / .)" "$1" client_cert
     ;;
+store)
+    [ $# -ge 2 ] || usage
+    store_name "$1"
+    store=$1
+    shift
+    file=$(printf '%s' "$store" | tr / .)
+    names=$(printf 'DNS:%s,' "$@")
+    issue "$file" "$store" client_cert
+    issue "$file.broker" "$1" server_cert "${names%,}"
+    ;;
 revoke)
     [ $# -eq 1 ] || usage
-    node_name "$1"
+    case $1 in */*/*) node_name "$1" ;; *) store_name "$1" ;; esac
     # openssl 3 writes the slashes of a name as \/
     serials=$(awk -F '\t' -v name="/CN=$1" '{ gsub(/\\\//, "/", $6) } $1 == "V" && $6 == name { print $4 }' "$certs/index.txt")
     [ -n "$serials" ] || fail "$1 has no certificate"

@@ -20,7 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from contract.codec import decode, decode_small, encode_small
 from contract.messages import Ack, Batch, Health, Presence, Rejection, Sightings, Status
-from contract.topics import ALL_STATUS, ALL_UP, parse_up
+from contract.topics import ALL_STATUS, ALL_UP, ORDERS, parse_up
 
 ROOT = Path(__file__).resolve().parents[2]
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
@@ -92,6 +92,7 @@ class Cloud:
         self.rejected: set[int] = set()
         self.refuse: Callable[[Batch], str | None] = lambda batch: None
         self.heartbeats: list[Health] = []
+        self.said: list[tuple[str, bytes]] = []
         self.statuses: list[Status] = []
         self.order: list[int] = []
         self.properties: dict[str, str] = {}
@@ -135,6 +136,9 @@ class Cloud:
         address, stream = parse_up(message.topic)
         if stream == "health":
             self.heartbeats.append(decode_small(payload, Health))
+            return
+        if stream in ORDERS:  # keys and config are talked about in both directions; none of them is a batch
+            self.said.append((stream, payload))
             return
         if not self.storing.is_set():
             return

@@ -73,7 +73,7 @@ def _receipt(ids: Ids) -> Any:
     return {"receipts": [RECEIPT | {"store": ids.store}]}
 
 
-# What to send to each route. `{store}`, `{campaign}`, `{push_id}`, `{card}`, `{floor}` and `{action}` are filled in.
+# What to send to each route; what its path names is filled in.
 EXAMPLES: dict[str, Example] = {
     "POST /v1/api-keys": Example(body=lambda i: {"role": "till", "label": "1", "store": i.store}, own=201),
     "GET /v1/stores": Example(foreign=ANY_OWN),
@@ -82,6 +82,17 @@ EXAMPLES: dict[str, Example] = {
     "GET /v1/stores/{store}/plan": Example(),
     "PUT /v1/stores/{store}/floors/{floor}/survey": Example(body=lambda i: {"points": [POINT]}),
     "GET /v1/stores/{store}/nodes": Example(),
+    "POST /v1/stores/{store}/nodes/{node}/claim": Example(own=201),
+    "POST /v1/stores/{store}/nodes/{node}/revoke": Example(own=204),
+    "GET /v1/stores/{store}/nodes/{node}/config": Example(),
+    "PUT /v1/stores/{store}/nodes/{node}/config": Example(body=lambda i: {"settings": {"ble": {"mode": "passive"}}}),
+    "POST /v1/stores/{store}/opt-outs": Example(body=lambda i: {"address": "00:11:22:33:44:55"}, own=204),
+    # This application holds no authority, and says so.
+    "GET /v1/revocations": Example(own=503, foreign=frozenset({503})),
+    "GET /v1/stores/{store}/inventory": Example(),
+    "GET /v1/stores/{store}/inventory/events": Example(query=lambda i: SPAN),
+    "GET /v1/stores/{store}/epcis": Example(query=lambda i: SPAN),
+    "PUT /v1/stores/{store}/sgln": Example(body=lambda i: {"sgln": "0614141.00777"}, own=204),
     "GET /v1/stores/{store}/now": Example(),
     "GET /v1/stores/{store}/live": Example(streams=True),
     "GET /v1/stores/{store}/heatmap": Example(query=lambda i: SPAN),
@@ -151,9 +162,8 @@ class Scene:
         """The request of a route with these ids: status and answer."""
         method, path = name.split(" ")
         example = EXAMPLES[name]
-        path = path.format(
-            store=ids.store, floor="0", campaign=ids.campaign, action="start", push_id=ids.push, card=ids.card
-        )
+        named = {"store": ids.store, "node": "node-1", "campaign": ids.campaign, "card": ids.card, "push_id": ids.push}
+        path = path.format(**named, floor="0", action="start")
         body = example.body(ids)
         how = {"json": body} if body is not None else {}
         if example.streams and key is not None:
@@ -291,5 +301,5 @@ def test_a_route_that_names_its_roles_is_taken() -> None:
     assert [roles_of(route) for route in api_routes(app)] == [frozenset({"admin"})]
 
 
-def test_public_is_only_signing_in_and_being_alive() -> None:
-    assert PUBLIC == {"/livez", "/readyz", "/v1/session", "/app/v1/session"}
+def test_public_is_only_signing_in_claiming_a_node_and_being_alive() -> None:
+    assert PUBLIC == {"/livez", "/readyz", "/v1/session", "/app/v1/session", "/v1/claim", "/v1/claim/renew"}

@@ -12,7 +12,8 @@ from contract.clock import SystemClock
 from edge.frames.llrp.codec import Element, Framer, encode_message
 from edge.frames.llrp.orders import rospec
 from edge.frames.llrp.view import Json, from_json
-from edge.sources.llrp import Llrp, LlrpSource
+from edge.settings import Llrp
+from edge.sources.llrp import LlrpSource
 from edge.tags import TagRead
 from simulators.llrp_limits import capabilities
 from simulators.llrp_reader import SimulatedLlrpReader

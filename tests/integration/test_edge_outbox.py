@@ -2,18 +2,22 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.codec import decode, encode
+from contract.messages import Crowd, CrowdRow, Header
 from contract.topics import Stream
 from edge.outbox import Outbox
-from edge.outbox_file import Totals, read_totals
+from edge.outbox_file import Totals, doubt, is_damage, read_totals
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -221,3 +225,135 @@ def test_many_threads_put_and_none_gets_the_number_of_another(box):
         box.flush()
     box.flush()
     assert sorted(seqs) == [stored.seq for stored in box.pending(0, 1_000)] == list(range(1, 801))
+
+
+def test_after_a_power_cut_numbers_go_on_beyond_all_that_may_have_been_told(tmp_path):
+    box = Outbox(tmp_path / "outbox.db", boot="boot-1")
+    for _ in range(3):
+        put(box)
+    box.flush()
+    copy = tmp_path / "after"
+    copy.mkdir()
+    for file in tmp_path.glob("outbox.db*"):  # as the card is found when the power is back
+        (copy / file.name).write_bytes(file.read_bytes())
+    box.close()
+    again = Outbox(copy / "outbox.db", boot="boot-2")
+    assert put(again) > 1_000
+    again.flush()
+    assert (again.batches_accepted, again.events_accepted, again.rows()) == (4, 12, 4)
+    again.close()
+    clean = Outbox(tmp_path / "outbox.db", boot="boot-2")
+    assert put(clean) == 4, "an end in order leaves no gap"
+    clean.close()
+
+
+def test_with_normal_a_commit_is_synced_within_a_second_or_so(tmp_path, monkeypatch):
+    box = Outbox(tmp_path / "outbox.db", synchronous="normal")
+    put(box)
+    box.flush()
+    put(box)
+    box.flush()
+    states = [box.unsynced]
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1.1)
+    box.flush()
+    states.append(box.unsynced)
+    assert states == [True, False]
+    box.close()
+
+
+def test_full_is_always_synced(box):
+    put(box)
+    box.flush()
+    assert not box.unsynced
+
+
+def doubted(box: Outbox, mono_us: int) -> int:
+    """A batch by a clock that is not trusted."""
+
+    def build(epoch: str, seq: int) -> bytes:
+        header = Header("crowd", "acme", "main", "door-1", epoch, seq, "boot-1", "untrusted", 7, 1)
+        return encode(Crowd(header, (CrowdRow(0, 300, 9, 4),)))
+
+    return box.put("crowd", 7, 1, build, mono_us)
+
+
+def test_batches_of_a_clock_that_is_not_trusted_wait_until_it_is_known_what_time_it_was(box):
+    first, second = doubted(box, 1_000), doubted(box, 2_000)
+    third = put(box)
+    assert [stored.seq for stored in box.flush()] == [third]
+    assert [stored.seq for stored in box.pending(0, 10)] == [third]
+    assert (box.doubtful(), box.rows()) == (2, 3)
+    assert box.settle(1_000_000) == (first, second)
+    headers = [decode(stored.payload).header for stored in box.pending(0, 2)]
+    assert [(h.seq, h.t0, h.clock) for h in headers] == [(1, 1_001_000, "trusted"), (2, 1_002_000, "trusted")]
+    assert box.newest_us == 1_002_000
+    assert (box.settle(5), box.doubtful()) == (None, 0), "once told, never changed"
+
+
+def test_they_may_go_as_they_are_and_need_not_be_held_at_all(box):
+    doubted(box, 1_000)
+    box.flush()
+    assert box.settle(None) == (1, 1)
+    box.hold = False
+    doubted(box, 2_000)
+    assert [stored.seq for stored in box.flush()] == [2]
+    assert [decode(stored.payload).header.clock for stored in box.pending(0, 5)] == ["untrusted"] * 2
+    assert box.newest_us == 7, "the last batch's"
+
+
+def test_another_boot_lets_them_go_as_they_are(tmp_path):
+    box = Outbox(tmp_path / "outbox.db", boot="boot-1")
+    doubted(box, 1_000)
+    box.close()
+    same = Outbox(tmp_path / "outbox.db", boot="boot-1")
+    assert same.doubtful() == 1
+    same.close()
+    other = Outbox(tmp_path / "outbox.db", boot="boot-2")
+    assert (other.doubtful(), len(other.pending(0, 5))) == (0, 1)
+    other.close()
+
+
+def test_a_file_of_an_earlier_release_is_read_on(tmp_path):
+    path = tmp_path / "outbox.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            """
+            create table meta (key text primary key, value) without rowid;
+            create table batch (
+                seq integer primary key, class integer not null, stream text not null,
+                at_us integer not null, events integer not null, payload blob not null);
+            create index batch_class on batch (class, seq);
+            insert into meta values ('epoch', 'abcd'), ('last_seq', 9), ('events_accepted', 27);
+            insert into batch values (9, 2, 'sightings', 1000, 3, x'01');
+            """
+        )
+    db.close()
+    box = Outbox(path)
+    assert (box.epoch, put(box), box.batches_accepted, box.events_accepted) == ("abcd", 10, 9, 27)
+    box.flush()
+    assert [stored.seq for stored in box.pending(0, 5)] == [9, 10]
+    assert read_totals(path).batches_accepted == 10
+    box.close()
+
+
+def test_damage_inside_is_found_when_it_is_read_and_the_next_start_moves_the_file_aside(tmp_path, caplog):
+    path = tmp_path / "outbox.db"
+    box = Outbox(path)
+    for _ in range(200):
+        put(box, size=1_000)
+    box.close()
+    with path.open("r+b") as file:
+        file.seek(20 * 4_096)
+        file.write(b"\xff" * 4_096 * 10)
+    box = Outbox(path)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        box.pending(0, 1_000)
+    assert is_damage(caught.value)
+    doubt(path)
+    box._db.close()
+    box = Outbox(path)
+    assert (box.rows(), len(list(tmp_path.glob("outbox.db.corrupt-*")))) == (0, 1)
+    assert not list(tmp_path.glob("*.check"))
+    assert "is corrupt" in caplog.text
+    box.close()

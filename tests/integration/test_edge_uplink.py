@@ -1,6 +1,10 @@
 """The uplink against a real mosquitto and a small cloud: nothing is deleted too early, nothing is lost."""
 
+import os
+import signal
+import sqlite3
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from contract.clock import SystemClock
-from contract.codec import encode, encode_small
-from contract.messages import Ack, Header, Presence, PresenceRow
+from contract.codec import decode_small, encode, encode_small
+from contract.messages import Ack, Header, Health, Presence, PresenceRow
 from contract.topics import NodeAddress
+from edge import broker as broker_module
 from edge.broker import Broker
-from edge.config import Uplink as Settings
-from edge.health import Heartbeat
-from edge.outbox import Outbox
+from edge.outbox import Outbox, Stored
+from edge.settings import Uplink as Settings
 from edge.uplink import LIVE_MOST, Uplink, resend_after_s
 from tests.integration.edge_support import cloud, eventually, free_port, mosquitto, needs_mosquitto
 
 ADDRESS = NodeAddress("acme", "main", "door-1")
+HEALTH = decode_small((Path(__file__).parents[2] / "contract/examples/health-v1.json").read_bytes(), Health)
 
 
 def put(box: Outbox, n: int = 1) -> None:
@@ -36,8 +41,7 @@ def put(box: Outbox, n: int = 1) -> None:
 def uplink(box: Outbox, port: int, folder: Path = Path(), **settings: str | int):
     link = Settings(**{"host": "127.0.0.1", "port": port, "keepalive_s": 5, **settings})  # type: ignore[arg-type]
     broker = Broker(link, folder, ADDRESS, SystemClock(), "boot")
-    beat = Heartbeat(SystemClock(), box, "boot", "0" * 12, *([lambda: 0] * 4))
-    running = Uplink(broker, ADDRESS, box, SystemClock(), beat, every_s=30)
+    running = Uplink(broker, ADDRESS, box, SystemClock(), lambda: HEALTH, every_s=30)
     running.start()
     try:
         yield running
@@ -230,3 +234,107 @@ def test_resends_wait_longer_and_longer_with_jitter_but_never_under_a_second():
     assert [resend_after_s(n, max) for n in (1, 2, 3, 6, 7, 50)] == [2, 4, 8, 64, 120, 120]
     assert {resend_after_s(n, min) for n in range(1, 50)} == {1}
     assert len({resend_after_s(5) for _ in range(20)}) == 20
+
+
+@needs_mosquitto
+def test_orders_are_followed_on_the_couriers_thread_in_their_order_and_unknown_ones_said_once(tmp_path, box, caplog):
+    followed: list[tuple[str, bytes, str]] = []
+
+    def broken(payload: bytes) -> None:
+        raise ValueError(f"secret {payload!r}")
+
+    with mosquitto(tmp_path) as broker, cloud(broker.port) as store, uplink(box, broker.port) as link:
+        link.orders["config"] = lambda payload: followed.append(("config", payload, threading.current_thread().name))
+        link.orders["keys"] = broken
+        eventually(lambda: link.connected, "connected")
+        eventually(lambda: store.statuses, "subscribed")
+        for order, payload in [
+            ("keys", b"k"),
+            ("config", b"1"),
+            ("command", b"?"),
+            ("command", b"?"),
+            ("config", b"2"),
+        ]:
+            store._client.publish(f"aisle/v1/down/{ADDRESS}/{order}", payload, qos=1)
+        eventually(lambda: len(followed) == 2, "followed")
+        assert followed == [("config", b"1", "courier"), ("config", b"2", "courier")]
+        put(box)
+        eventually(lambda: box.rows() == 0, "an order that fails stops nothing")
+    assert caplog.text.count("order command: this node has nothing that follows it") == 1
+    assert "order keys failed: ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@needs_mosquitto
+def test_small_messages_are_said_while_there_is_a_connection_and_greetings_after_each(tmp_path, box):
+    with mosquitto(tmp_path) as broker, cloud(broker.port) as store, uplink(box, broker.port) as link:
+        greeted: list[bool] = []
+        link.greetings.append(lambda: greeted.append(link.say("health", encode_small(HEALTH), qos=1)))
+        eventually(lambda: link.connected, "connected")
+        broker.kill()
+        eventually(lambda: not link.connected, "noticed")
+        assert not link.say("health", encode_small(HEALTH))
+        heard, greeted[:] = len(store.heartbeats), []
+        broker.start()
+        eventually(lambda: greeted == [True], "greeted again", within_s=20)
+        eventually(lambda: store.ready.is_set(), "the test's cloud is back")
+        assert link.say("health", encode_small(HEALTH), qos=1)
+        eventually(lambda: len(store.heartbeats) > heard, "heard")
+
+
+def test_a_trouble_that_lasts_is_told_again_with_what_waits(box, caplog, monkeypatch):
+    monkeypatch.setattr(broker_module, "SAY_AGAIN_S", (0.5, 3_600.0))
+    with uplink(box, free_port()):
+        put(box, 7)
+        eventually(lambda: "7 batches wait, nothing is lost" in caplog.text, "told again", within_s=20)
+        time.sleep(2.5)  # at least one more attempt
+    assert caplog.text.count("cannot be reached") == 2
+
+
+@needs_mosquitto
+def test_a_frozen_broker_holds_up_neither_put_nor_stop(tmp_path, box):
+    with mosquitto(tmp_path) as broker, cloud(broker.port) as store:
+        with uplink(box, broker.port) as link:
+            put(box)
+            eventually(lambda: store.batches, "it worked")
+            assert broker._process is not None
+            os.kill(broker._process.pid, signal.SIGSTOP)
+            try:
+                begun = time.monotonic()
+                put(box, 500)
+                assert time.monotonic() - begun < 1
+                eventually(lambda: box.batches_accepted == 501, "committed")
+                begun = time.monotonic()
+                link.stop()
+                assert time.monotonic() - begun < 3
+                assert box.rows() >= 500
+            finally:
+                os.kill(broker._process.pid, signal.SIGCONT)
+
+
+@needs_mosquitto
+def test_the_lag_of_acks_is_known(tmp_path, box):
+    with mosquitto(tmp_path) as broker, cloud(broker.port), uplink(box, broker.port) as link:
+        lags = [link.ack_lag_s]
+        put(box)
+        eventually(lambda: box.rows() == 0, "stored")
+        lags.append(link.ack_lag_s)
+        assert lags[0] is None and 0 < (lags[1] or 0) < 10
+
+
+def test_a_damaged_file_ends_the_courier_so_that_the_next_start_moves_it_aside(tmp_path, box, monkeypatch):
+    def malformed() -> list[Stored]:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
+    monkeypatch.setattr(box, "take_committed", malformed)
+    with uplink(box, free_port()) as link:
+        for _ in range(30):
+            put(box)
+            time.sleep(0.06)
+        assert ended.wait(5)
+        eventually(lambda: not link.alive, "the process is told to end")
+    assert (tmp_path / "outbox.db.check").exists()

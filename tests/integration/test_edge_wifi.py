@@ -19,9 +19,10 @@ import pytest
 from contract.clock import SystemClock
 from edge.crowd import SPAN_US
 from edge.frames.dot11 import PROBE_REQUEST, Frame
+from edge.settings import Wifi
 from edge.sources import Source
 from edge.sources.packets import CannotListen, open_monitor
-from edge.sources.wifi import Wifi, WifiSource
+from edge.sources.wifi import WifiSource
 from edge.wifi_crowd import WifiCrowd, WifiSpan
 from simulators import wifi_air
 from simulators.wifi_air import MODELS, air, datagrams, monitor, phones, probe_request, radiotap, tagged, wire

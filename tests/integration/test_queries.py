@@ -15,7 +15,8 @@ PARAMETER = re.compile(r"%\((\w+)\)s")
 SERVICE_PACKAGES = {"cloud.ingest", "cloud.locate", "cloud.offers"}
 SERVICE_STATEMENTS = {
     "cloud.receipts": {"open_receipts", "visit_by_card", "visits_at_till", "join_visit", "set_join_state"},
-    "cloud.members": {"sensed"},
+    "cloud.members": {"sensed", "sensed_tags"},
+    "cloud.inventory": {"store_events", "place_tags"},
 }
 
 

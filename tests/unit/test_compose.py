@@ -30,7 +30,8 @@ from contract import topics
 from contract.clock import clock_from
 from contract.topics import NodeAddress
 from edge.broker import Broker as EdgeBroker
-from edge.config import Uplink, parse_config
+from edge.config import parse_config
+from edge.settings import Uplink
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()

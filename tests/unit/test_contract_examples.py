@@ -11,11 +11,17 @@ import pytest
 
 from contract.codec import column_values, decode, decode_small, encode, encode_json, encode_small
 from contract.messages import SIGHTING_COLUMNS, Ack, Health, Sightings, Status
+from contract.orders import Desired, Order, Reported, decode_keys, decode_order
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "contract" / "examples"
 # Any: what a frozen message decodes to is JSON of every shape.
 EXPECTED: dict[str, Any] = json.loads((EXAMPLES / "expected.json").read_text())
+ORDERS: dict[str, Callable[[bytes], Order]] = {
+    "keys": decode_keys,
+    "config-desired": lambda payload: decode_order(payload, Desired),
+    "config-reported": lambda payload: decode_order(payload, Reported),
+}
 SMALL: dict[str, Callable[[bytes], Ack | Status | Health]] = {
     "ack": lambda payload: decode_small(payload, Ack),
     "status": lambda payload: decode_small(payload, Status),
@@ -26,6 +32,9 @@ SMALL: dict[str, Callable[[bytes], Ack | Status | Health]] = {
 def read(name: str) -> object:
     """The message in an example, as the plain values that expected.json holds."""
     payload = (EXAMPLES / name).read_bytes()
+    for prefix, decode_it in ORDERS.items():
+        if name.startswith(prefix):
+            return msgspec.to_builtins(decode_it(payload))
     small = SMALL.get(name.split("-")[0])
     if small is not None:
         return msgspec.to_builtins(small(payload))

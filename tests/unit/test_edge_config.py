@@ -50,7 +50,7 @@ def test_the_least_configuration_has_a_default_for_everything_else():
         ),
         (
             '[ble]\nmode = "pasive"',
-            'node.toml:9: [ble] mode: found "pasive", expected "active" or "passive"; did you mean passive?',
+            'node.toml:9: [ble] mode: found "pasive", expected "active", "passive" or "off"; did you mean passive?',
         ),
         (
             "[windos]\nseconds = 1",
@@ -132,7 +132,7 @@ def test_no_text_gives_anything_but_a_configuration_or_a_named_mistake(text):
 def example(shown: bool) -> str:
     """The example's text; `shown` takes the # from every setting."""
     text = (ROOT / "edge" / "node.example.toml").read_text()
-    return re.sub(r"(?m)^# (\w+ = |\[)", r"\1", text) if shown else text
+    return re.sub(r"(?m)^# (\w+ = |\[\[?\w+\]\]?$)", r"\1", text) if shown else text
 
 
 def test_the_example_is_valid_and_shows_every_setting(tmp_path):

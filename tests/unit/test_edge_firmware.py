@@ -25,7 +25,7 @@ def test_the_service_is_watched_and_shut_in():
     assert service["Type"] == "notify"
     assert service["WatchdogSec"] == "30s"
     assert service["Restart"] == "always"
-    assert "-m edge /etc/aisle/node.toml" in service["ExecStart"]
+    assert "-m edge /var/lib/aisle/node.toml" in service["ExecStart"]
     for fence in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "ProtectKernelModules", "MemoryDenyWriteExecute"):
         assert service[fence] == "yes", fence
     assert service["ProtectSystem"] == "strict"

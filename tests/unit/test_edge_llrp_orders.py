@@ -10,7 +10,8 @@ from edge.frames.llrp.codec import Element, decode, encode, encode_parameter
 from edge.frames.llrp.orders import Capabilities, capabilities, failure, reader_config, rospec
 from edge.frames.llrp.tables import BY_NAME
 from edge.frames.llrp.view import from_json, to_json
-from edge.sources.llrp import Llrp, LlrpSource
+from edge.settings import Llrp
+from edge.sources.llrp import LlrpSource
 from simulators.llrp_limits import capabilities as simulated_capabilities
 from simulators.llrp_limits import impinj_contents
 

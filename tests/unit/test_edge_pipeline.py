@@ -59,18 +59,33 @@ def column(batch: Sightings, name: str) -> list[int]:
 
 def test_a_window_is_one_batch_whose_t0_is_its_end_and_silence_follows_once(outbox):
     node = pipeline(outbox)
-    for millisecond in (100, 300, 900):
+    for millisecond in (100, 1_100, 1_300, 1_900):
         node.hear(token(7), T0 + millisecond * 1_000)
     node.tick(T0 + 60 * S)
-    full, silent = (batch for batch in told(outbox) if isinstance(batch, Sightings))
-    assert (full.header.t0, full.header.n, full.header.seq) == (T0 + S, 1, 1)
+    *_, full, silent = (batch for batch in told(outbox) if isinstance(batch, Sightings))
+    assert (full.header.t0, full.header.n) == (T0 + 2 * S, 1)
     assert (column(full, "subject"), column(full, "count"), column(full, "dt"), column(full, "radio")) == (
         [7],
         [3],
         [0],
         [0],
     )
-    assert (silent.header.t0, silent.header.n) == (T0 + 2 * S, 0)
+    assert (silent.header.t0, silent.header.n) == (T0 + 3 * S, 0)
+
+
+def test_a_newcomer_is_told_a_moment_after_the_first_advert_under_the_windows_true_end(outbox):
+    node = pipeline(outbox)
+    for millisecond in (100, 300, 900):
+        node.hear(token(7), T0 + millisecond * 1_000)
+    node.tick(T0 + 250_000)
+    assert len([b for b in told(outbox) if isinstance(b, Sightings)]) == 1, "told before its second was over"
+    node.tick(T0 + 60 * S)
+    early, rest, silent = (batch for batch in told(outbox) if isinstance(batch, Sightings))
+    assert (early.header.t0, early.header.seq) == (T0, 1), "all before the window has been told, nothing more"
+    ends = [batch.header.t0 + column(batch, "dt")[0] * 1_000 for batch in (early, rest)]
+    assert ends == [T0 + S, T0 + S]
+    assert column(early, "count")[0] + column(rest, "count")[0] == 3
+    assert silent.header.n == 0
 
 
 def a_morning() -> list[tuple[int, Advert]]:

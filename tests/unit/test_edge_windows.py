@@ -11,8 +11,9 @@ from contract.codec import column_values
 from contract.identity import SubjectKind
 from contract.messages import SIGHTING_COLUMNS
 from edge.crowd import LONGEST_US, SPAN_US, Crowd
+from edge.newcomers import ABSENT_US, GATHER_US
 from edge.sightings import Sighting
-from edge.windows import Windows, batches_of, window_columns
+from edge.windows import EarlyWindows, Window, Windows, batches_of, window_columns
 
 S = 1_000_000
 
@@ -66,6 +67,86 @@ def test_a_count_that_does_not_fit_the_wire_becomes_several_rows():
     for _ in range(70_000):
         grid.add(seen(0))
     assert [window.count for window in grid.close(S) or []] == [65_535, 4_465]
+
+
+def told_in_order(grid: Windows, until_us: int) -> list[tuple[int, list[Window]]]:
+    """(t0, windows) of all that falls due, newcomers too, as the pipeline asks for it."""
+    batches: list[tuple[int, list[Window]]] = []
+    door = EarlyWindows(grid)
+    while True:
+        dues = [due for due in (grid.due_us(), door.due_us()) if due is not None and due <= until_us]
+        if not dues:
+            return batches
+        if grid.due_us() == min(dues):
+            batches.append((min(dues), grid.close(min(dues)) or []))
+        elif newcomers := door.close(min(dues)):
+            batches.append(newcomers)
+
+
+def test_who_newly_came_is_told_at_once_under_the_windows_true_end_and_the_rest_follows():
+    grid = Windows(S)
+    for at_us, rssi in ((100_000, -70), (150_000, -60), (700_000, -50)):
+        early = told_in_order(grid, at_us)
+        assert early == ([(0, [Window(S, 1, 1, 0, -650, -60, 2)])] if at_us == 700_000 else [])
+        grid.add(seen(at_us, rssi=rssi))
+    assert told_in_order(grid, S) == [(S, [Window(S, 1, 1, 0, -500, -50, 1)])]
+
+
+@pytest.mark.parametrize(("gone_us", "new"), [(ABSENT_US // 2, False), (ABSENT_US + 2 * S, True)])
+def test_who_was_heard_a_moment_ago_has_not_newly_come(gone_us, new):
+    grid = Windows(S)
+    grid.add(seen(0))
+    told_in_order(grid, gone_us)
+    grid.add(seen(gone_us))
+    assert (EarlyWindows(grid).due_us() == gone_us + GATHER_US) is new
+
+
+def test_many_newcomers_are_one_message_and_others_wait_for_their_window():
+    grid = Windows(S)
+    grid.add(seen(0, subject=1))
+    told_in_order(grid, 10 * S)
+    grid.add(seen(10 * S, subject=1))
+    for subject in range(2, 100):
+        grid.add(seen(10 * S + subject * 1_000, subject))
+    ((t0_us, newcomers),) = told_in_order(grid, 10 * S + 999_999)
+    assert t0_us == 10 * S
+    assert [window.subject for window in newcomers] == list(range(2, 100))
+
+
+def test_a_flood_of_made_up_names_ends_the_early_telling_and_not_the_memory():
+    grid = Windows(S)
+    told = 0
+    for subject in range(120_000):
+        at_us = subject * 100
+        told += sum(window.count for _, batch in told_in_order(grid, at_us) for window in batch)
+        grid.add(seen(at_us, subject))
+    assert len(grid._newcomers._last) <= 50_000
+    assert told + sum(window.count for _, batch in told_in_order(grid, 13 * S) for window in batch) == 120_000
+
+
+@given(st.lists(sightings, max_size=60))
+def test_the_parts_of_a_window_add_up_to_what_one_row_would_have_told(heard):
+    def told(early: bool) -> tuple[Counter[tuple[int, int, int]], dict[tuple[int, int, int], int]]:
+        grid, counts, peaks = Windows(S), Counter[tuple[int, int, int]](), dict[tuple[int, int, int], int]()
+        batches: list[list[Window]] = []
+        told_until_us = 0
+        for sighting in sorted(heard):
+            if early:
+                due = told_in_order(grid, sighting.at_us)
+                batches += [windows for _, windows in due]
+                for t0_us, windows in due:
+                    assert all(window.end_us - t0_us in (0, S) for window in windows)
+                    assert t0_us >= told_until_us, "what t0 says is told stays told"
+                    told_until_us = t0_us
+            grid.add(sighting)
+        batches.append(grid.close(30 * S) or [])
+        for window in (window for windows in batches for window in windows):
+            key = (window.end_us, window.subject, window.radio)
+            counts[key] += window.count
+            peaks[key] = max(peaks.get(key, -128), window.peak_dbm)
+        return counts, peaks
+
+    assert told(early=True) == told(early=False)
 
 
 def test_silence_is_told_once_and_then_nothing():

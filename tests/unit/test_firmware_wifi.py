@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.sources.wifi import Wifi
+from edge.settings import Wifi
 
 ROOT = Path(__file__).resolve().parents[2]
 WIFI = ROOT / "firmware_configs" / "wifi"

@@ -1,0 +1,1 @@
+"""Tagged things: where they are, what moved, and both as EPCIS events."""
