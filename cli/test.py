@@ -36,6 +36,7 @@ NEEDS = [
         ("chromium", "chromium-browser", "google-chrome"), "chromium", "tests of the console and the app in a browser"
     ),
     Need(("dbus-daemon",), "dbus", "tests of the BLE scanner against a simulated BlueZ"),
+    Need(("fiu-run",), "fiu-utils", "tests of the outbox on a failing disk"),
 ]
 
 

@@ -225,7 +225,7 @@ class Health(msgspec.Struct, frozen=True):
     """By name: `ble`, `wifi`, `rfid.door`, …"""
     outbox_mb: float = 0.0
     dropped_by: dict[str, int] = {}
-    """Events given up for want of room, by stream."""
+    """Events given up for want of room, by class: `visits` (presence, tags), `counts` (crowds), `windows`."""
     ack_lag_s: float | None = None
     """From putting a batch into the outbox to the cloud's ack, the last one; None before the first."""
     cert_days: float | None = None

@@ -86,7 +86,7 @@ class Heartbeat:
             mode=self._mode,
             config_version=self._config_version,
             sources=sources,
-            outbox_mb=machine.file_mb(self._outbox.path),
+            outbox_mb=round(self._outbox.used_mb, 2),
             dropped_by={name: lost for name, lost in self._outbox.dropped_by_class.items() if lost},
             ack_lag_s=None if lag_s is None else round(lag_s, 3),
             cert_days=self._cert_days(),

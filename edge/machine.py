@@ -91,14 +91,6 @@ def disk_free_mb(path: Path) -> float | None:
     return None
 
 
-def file_mb(path: Path) -> float:
-    """Size of a file in MiB, 0 if it cannot be asked."""
-    try:
-        return round(path.stat().st_size / 2**20, 2)
-    except OSError:
-        return 0.0
-
-
 def memory_free_mb(root: Path = _ROOT) -> float | None:
     """Memory in MiB that could be had without swapping; None where the kernel does not tell."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)

@@ -19,7 +19,6 @@ LATER = {
     "web": "the console's first paint, layers and slider",
     "app": "the member's page: size, offline, tap to offer",
     "gate": "decisions of the contact gate a second",
-    "edge": "a node's adverts a second and its memory",
     "locate": "stores told beside each other on one core",
     "vision": "camera frames a second",
     "segments": "members a segment's condition looks through in a second",
@@ -59,15 +58,34 @@ def heatmap(
     _print(lambda: measure(positions, asks), "heatmap", as_json)
 
 
+@app.command()
+def edge(
+    part: Annotated[
+        list[str] | None, typer.Option(help="ble, wifi, llrp, epc or outbox; several times for several, else all.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Of each load of 10,000 adverts a second.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """A node: adverts, frames, tags and batches a second, memory, time from sighting to event; peers beside them."""
+    from cli.bench.edge import PARTS, measure
+
+    chosen = part or list(PARTS)
+    if unknown := [name for name in chosen if name not in PARTS]:
+        raise typer.BadParameter(f"{unknown[0]!r}: expected one of {', '.join(PARTS)}", param_hint="--part")
+    _print(lambda: measure(chosen, seconds), "edge", as_json)
+
+
 promise(app, "bench", LATER)
 
 
-def _print(measure: "Callable[[], DataclassInstance]", name: str, as_json: bool) -> None:
+def _print(measure: "Callable[[], DataclassInstance | dict[str, object]]", name: str, as_json: bool) -> None:
     """What was measured, with the machine's load before: a figure from a busy machine is a low one."""
     load = round(os.getloadavg()[0], 2)
     try:
-        found: dict[str, Any] = asdict(measure()) | {"cpus": os.cpu_count(), "load_before": load}
+        figures = measure()
     except StackError as error:
         print(f"bench {name}: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    told: dict[str, Any] = figures if isinstance(figures, dict) else asdict(figures)
+    found = told | {"cpus": os.cpu_count(), "load_before": load}
     print(json.dumps(found) if as_json else "\n".join(f"{key:>18} {value}" for key, value in found.items()))

@@ -33,10 +33,11 @@ def _speed(text: str) -> float | None:
 @app.command()
 def replay(
     path: Annotated[
-        Path, typer.Argument(help="A folder with sensors.json, track_*.csv and fingerprints; or walks in *.jsonl.gz.")
+        Path,
+        typer.Argument(help="sensors.json with track_*.csv; *.jsonl.gz; *.pcap; ROAccessReport-*.bytes."),
     ],
     store: Annotated[
-        str | None, typer.Option(help="The store to show it as; by default tetam or mall, by its kind.")
+        str | None, typer.Option(help="The store to show it as; by default tetam, mall, wifi or rfid, by its kind.")
     ] = None,
     speed: Annotated[str, typer.Option(help="max, or a multiple of real time: 1 shows it live.")] = "max",
     keep: Annotated[

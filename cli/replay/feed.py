@@ -30,7 +30,7 @@ def feed(nodes: Mapping[str, ReplayNode], walks: Sequence[Walk], slice_us: int, 
     packets = chain.from_iterable(walk.heard for walk in walks)
     for until_us, part in _slices(packets, begin_us, end_us, slice_us):
         for heard in part:
-            nodes[heard.node].hear(heard)
+            heard.tell(nodes[heard.node].pipeline)
         for node in nodes.values():
             node.pipeline.tick(until_us)
             if until_us == end_us:

@@ -6,13 +6,13 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli.replay.recording import Heard, Recording, UnknownRecording, Walk
+from cli.replay.place import plan
+from cli.replay.recording import HeardAdvert, Recording, UnknownRecording, Walk
 from edge.frames.ad import advert_from_ad
 from edge.frames.ibeacon import APPLE, IBeacon, parse_ibeacon
 from simulators.adverts import ibeacon_advert
 
 ENDING = ".jsonl.gz"
-FLOOR = "0"
 NODE = "phone"
 COLUMNS = ("kind", "ms", "uuid", "major", "minor", "tx power", "rssi", "MAC")
 ANY_SIDE_M = 200.0
@@ -39,10 +39,10 @@ def read(path: Path, store: str | None) -> Recording:
             silent += 1
     if not walks:
         raise UnknownRecording(path, "no walk of it has a B row, so no iBeacon was heard")
-    everything = [heard for walk in walks for heard in walk.heard]
+    everything = [heard for walk in walks for heard in walk.heard if isinstance(heard, HeardAdvert)]
     return Recording(
         store=store,
-        plan=_plan(path, node),
+        plan=plan(f"Replay of {path.name.removesuffix(ENDING)}", node, *_size(path if path.is_dir() else path.parent)),
         nodes=(node,),
         walks=walks,
         notes=[
@@ -58,7 +58,7 @@ def read(path: Path, store: str | None) -> Recording:
     )
 
 
-def _heard(file: Path, node: str) -> Iterator[Heard]:
+def _heard(file: Path, node: str) -> Iterator[HeardAdvert]:
     try:
         lines = gzip.decompress(file.read_bytes()).splitlines()
     except (OSError, EOFError, zlib.error) as error:
@@ -72,7 +72,7 @@ def _heard(file: Path, node: str) -> Iterator[Heard]:
             yield _heard_in(row, node, file, number)
 
 
-def _heard_in(row: list[object], node: str, file: Path, number: int) -> Heard:
+def _heard_in(row: list[object], node: str, file: Path, number: int) -> HeardAdvert:
     """One B row as the bytes that were on the air."""
     if len(row) != len(COLUMNS):
         raise UnknownRecording(file, f"line {number}: {len(row)} columns, expected {', '.join(COLUMNS)}")
@@ -88,28 +88,13 @@ def _heard_in(row: list[object], node: str, file: Path, number: int) -> Heard:
         address = bytes.fromhex(mac.replace(":", ""))
     except (ValueError, OverflowError) as error:
         raise UnknownRecording(file, f"line {number}: uuid, major, minor or MAC is out of range: {error}") from None
-    return Heard(ms * 1_000, node, address, rssi, data)
+    return HeardAdvert(ms * 1_000, node, address, rssi, data)
 
 
-def _beacon(heard: Heard) -> IBeacon | None:
+def _beacon(heard: HeardAdvert) -> IBeacon | None:
     """The beacon as a node reads it from the bytes."""
     advert = advert_from_ad(heard.address, True, heard.rssi_dbm, heard.data)
     return parse_ibeacon(advert.manufacturer.get(APPLE, b"")) if advert else None
-
-
-def _plan(path: Path, node: str) -> dict[str, object]:
-    width_m, depth_m = _size(path if path.is_dir() else path.parent)
-    return {
-        "name": f"Replay of {path.name.removesuffix(ENDING)}",
-        "tz": "UTC",
-        "opens": "00:00",
-        "closes": "23:59",
-        "demo": False,
-        "floors": [{"floor": FLOOR, "name": "Floor", "width_m": width_m, "depth_m": depth_m, "cell_m": 2.0}],
-        "zones": [],
-        "nodes": [{"node": node, "floor": FLOOR, "x_m": width_m / 2, "y_m": depth_m / 2, "z_m": 1.0, "zone": None}],
-        "beacons": [],
-    }
 
 
 def _size(folder: Path) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-from cli.replay.recording import Heard
 from contract.clock import Clock
 from contract.codec import encode
 from contract.messages import SIGHTING_COLUMNS, Header, Sightings
@@ -11,7 +10,6 @@ from contract.topics import NodeAddress
 from edge import settings
 from edge.broker import Broker
 from edge.config import NodeConfig
-from edge.frames.ad import advert_from_ad
 from edge.health import Heartbeat
 from edge.machine import boot_id
 from edge.outbox import Outbox
@@ -23,7 +21,15 @@ from edge.uplink import Uplink
 class ReplayNode:
     """Open with `start`, close with `close`. Its instants are the recording's; `clock` is only its heartbeat's."""
 
-    def __init__(self, folder: Path, address: NodeAddress, broker_port: int, password: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: NodeAddress,
+        broker_port: int,
+        password: str,
+        clock: Clock,
+        inventory: settings.Inventory,
+    ) -> None:
         """`folder` keeps the outbox: what an interrupted replay did not deliver is delivered by the next."""
         folder.mkdir(parents=True, exist_ok=True)
         secret = folder / "password"
@@ -37,6 +43,7 @@ class ReplayNode:
                 host="127.0.0.1", port=broker_port, username=str(address), password_file=secret.name
             ),
             outbox=settings.Outbox(path="outbox.db", synchronous="normal"),
+            inventory=inventory,
         )
         self.outbox = Outbox(folder / config.outbox.path, config.outbox.max_mb, config.outbox.synchronous)
         self._accepted_before = self.outbox.events_accepted
@@ -55,12 +62,6 @@ class ReplayNode:
     def start(self) -> None:
         """Begins to connect."""
         self._uplink.start()
-
-    def hear(self, heard: Heard) -> None:
-        """Takes an advertisement as bytes, as a scanner gives it; a level that is no measurement is left out."""
-        advert = advert_from_ad(heard.address, True, heard.rssi_dbm, heard.data)
-        if advert is not None:
-            self.pipeline.hear(advert, heard.at_us)
 
     def tell_silence(self, until_us: int) -> None:
         """Says that all heard before an instant has been told: the cloud then waits for nobody."""

@@ -1,11 +1,18 @@
 """What a recording is to a replay: who heard which bytes when, and what the cloud must know of the place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from edge.frames.ad import advert_from_ad
+from edge.frames.dot11 import parse_management
+from edge.pipeline import Pipeline
+from edge.settings import Inventory
+from edge.tags import TagRead
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,7 +30,7 @@ class UnknownRecording(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardAdvert:
     """One advertisement as one node heard it."""
 
     at_us: int
@@ -33,6 +40,53 @@ class Heard:
     rssi_dbm: int
     data: bytes
     """The AD structures as they were on the air."""
+
+    def shifted(self, by_us: int) -> Self:
+        return replace(self, at_us=self.at_us + by_us)
+
+    def tell(self, pipeline: Pipeline) -> None:
+        """As a scanner does; a level that is no measurement is left out."""
+        advert = advert_from_ad(self.address, True, self.rssi_dbm, self.data)
+        if advert is not None:
+            pipeline.hear(advert, self.at_us)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardFrame:
+    """One packet that a Wi-Fi interface in monitor mode gave: a radiotap header and an 802.11 frame."""
+
+    at_us: int
+    node: str
+    data: bytes
+
+    def shifted(self, by_us: int) -> Self:
+        return replace(self, at_us=self.at_us + by_us)
+
+    def tell(self, pipeline: Pipeline) -> None:
+        """As the source does: what is no management frame is left out."""
+        frame = parse_management(self.data)
+        if frame is not None:
+            pipeline.hear_wifi(frame, self.at_us)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardTags:
+    """One report of an RFID reader."""
+
+    at_us: int
+    node: str
+    reads: tuple[TagRead, ...]
+
+    def shifted(self, by_us: int) -> Self:
+        reads = tuple(read._replace(at_us=read.at_us + by_us) for read in self.reads)
+        return replace(self, at_us=self.at_us + by_us, reads=reads)
+
+    def tell(self, pipeline: Pipeline) -> None:
+        pipeline.hear_tags(self.reads)
+
+
+Heard = HeardAdvert | HeardFrame | HeardTags
+"""What a node hears, as bytes wherever the recording has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +113,7 @@ class Walk:
 
     def shifted(self, by_us: int) -> "Walk":
         """The same walk, earlier or later."""
-        heard = [Heard(h.at_us + by_us, h.node, h.address, h.rssi_dbm, h.data) for h in self.heard]
+        heard = [heard.shifted(by_us) for heard in self.heard]
         truth = Truth(self.truth.at_us + by_us, self.truth.xy_m) if self.truth else None
         return Walk(self.label, heard, truth)
 
@@ -80,6 +134,8 @@ class Recording:
     """The points of PUT …/survey; none where nothing was surveyed."""
     figures: dict[str, int] = field(default_factory=dict)
     """What this kind of recording counts beside the common figures."""
+    inventory: Inventory = Inventory()
+    """How the nodes judge tags, and where their antennas read."""
 
     @property
     def has_truth(self) -> bool:

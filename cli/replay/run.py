@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from cli.replay import mall, tetam
+from cli.replay import capture, llrp, mall, tetam
 from cli.replay.accuracy import track_error
 from cli.replay.feed import PACED_SLICE_S, SLICE_US, feed, paced_by, wait_until_none
 from cli.replay.node import ReplayNode
@@ -25,6 +25,11 @@ AGE_US = 120_000_000
 APART_US = 330_000_000
 """Least time between two replays in one store: by then the visits of the one before are over (300 s)."""
 
+EXPECTED = (
+    "expected a folder with sensors.json and track_*.csv, walks in *.jsonl.gz, "
+    "Wi-Fi captures in *.pcap or *.pcapng, or an RFID reader's payloads in ROAccessReport-*.bytes"
+)
+
 Say = Callable[[str], None]
 
 
@@ -36,7 +41,11 @@ def read_recording(path: Path, store: str | None) -> Recording:
         return tetam.read(path, store)
     if mall.walk_files(path):
         return mall.read(path, store)
-    raise UnknownRecording(path, "expected a folder with sensors.json and track_*.csv, or walks in *.jsonl.gz")
+    if capture.files(path):
+        return capture.read(path, store)
+    if llrp.reports(path):
+        return llrp.read(path, store)
+    raise UnknownRecording(path, EXPECTED)
 
 
 class Replay:
@@ -104,7 +113,7 @@ class Replay:
         before = _stored(api)
         begun = time.monotonic()
         walks = self._laid_out()
-        self._say(f"playing {len(walks)} walks, {sum(len(walk.heard) for walk in walks)} advertisements")
+        self._say(f"playing {len(walks)} walks, {sum(len(walk.heard) for walk in walks)} events")
         if self._speed is None:
             ended_us = feed(nodes, walks, SLICE_US, lambda _until_us: self._wait_for_acks(nodes))
         else:
@@ -146,7 +155,7 @@ class Replay:
     def _node(self, address: NodeAddress) -> ReplayNode:
         folder = self._root / "nodes" / address.store / address.node
         password = self.cloud.node_password(address)
-        return ReplayNode(folder, address, self.cloud.broker.port, password, self._clock)
+        return ReplayNode(folder, address, self.cloud.broker.port, password, self._clock, self.recording.inventory)
 
     def _counts(self, nodes: list[ReplayNode], stored: int) -> dict[str, object]:
         accepted = sum(node.events_accepted for node in nodes)

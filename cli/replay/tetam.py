@@ -7,7 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 
 from cli.evaluate.radio_recordings import Sensors, Survey, Track, read_sensors, read_survey, read_track
-from cli.replay.recording import Floats, Heard, Recording, Truth, UnknownRecording, Walk
+from cli.replay.recording import Floats, HeardAdvert, Recording, Truth, UnknownRecording, Walk
 from simulators.adverts import ibeacon_advert
 
 CELL_M = 0.5
@@ -55,7 +55,7 @@ def _walk(track: Track, nodes: tuple[str, ...], store: str) -> Walk:
     at_us = np.rint(track.t_s * 1e6).astype(np.int64)
     level = np.rint(track.rssi_dbm).astype(int)
     heard = [
-        Heard(at, nodes[sensor], advert.address, rssi, advert.data)
+        HeardAdvert(at, nodes[sensor], advert.address, rssi, advert.data)
         for at, sensor, rssi in zip(at_us.tolist(), track.sensor.tolist(), level.tolist(), strict=True)
         if sensor >= 0  # a sensor that is not in the list
     ]

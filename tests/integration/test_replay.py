@@ -11,11 +11,12 @@ import pytest
 
 from cli.evaluate.radio_recordings import RecordingError
 from cli.replay.accuracy import track_error
-from cli.replay.recording import Heard, Recording, Truth, UnknownRecording, Walk, laid_out
+from cli.replay.recording import HeardAdvert, Recording, Truth, UnknownRecording, Walk, laid_out
 from cli.replay.run import Replay, read_recording
 
 DATA = Path(os.environ.get("AISLE_DATA") or Path(__file__).parents[3] / "shared" / "data")
 TETAM, MALL = DATA / "ble_tetam", DATA / "mall_site2" / "F6"
+PCAPS, LLRP = DATA / "wifi_brno" / "pcap", DATA / "rfid_llrp"
 CENTROID_M = 3.84
 """What the weighted centroid of the sensors is off on these two tracks."""
 SECOND_US = 1_000_000
@@ -32,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _walk(label: str, *seconds: float, truth: Truth | None = None) -> Walk:
-    return Walk(label, [Heard(int(s * SECOND_US), "node", b"\1" * 6, -60, b"") for s in seconds], truth)
+    return Walk(label, [HeardAdvert(int(s * SECOND_US), "node", b"\1" * 6, -60, b"") for s in seconds], truth)
 
 
 @pytest.mark.skipif(not TETAM.is_dir(), reason=f"no recordings at {TETAM} (set AISLE_DATA)")
@@ -67,6 +68,28 @@ def test_what_a_phone_heard_of_fixed_beacons_is_stored_without_a_loss(root: Path
     assert figures["positions"] == 0
 
 
+@pytest.mark.skipif(not PCAPS.is_dir(), reason=f"no recordings at {PCAPS} (set AISLE_DATA)")
+def test_a_wifi_capture_becomes_counts_and_nothing_else(root: Path) -> None:
+    capture = PCAPS / "sc6-61_2022-11-09_anonymized.pcap"
+    with Replay(root, read_recording(capture, None), None, print) as replay:
+        figures = replay.play()
+    assert figures["frames"] == 8563
+    assert figures["events_lost"] == figures["windows"] == figures["positions"] == 0
+    assert isinstance(figures["events_stored"], int) and 5 <= figures["events_stored"] <= 26, "a row for five minutes"
+
+
+@pytest.mark.skipif(not LLRP.is_dir(), reason=f"no recordings at {LLRP} (set AISLE_DATA)")
+def test_a_readers_payloads_become_tags_in_the_inventory(root: Path) -> None:
+    with Replay(root, read_recording(LLRP, None), None, print) as replay:
+        figures = replay.play()
+        with replay._staff() as api:
+            stock = api.get("/v1/stores/rfid/inventory").json()
+    assert (figures["reports"], figures["reads"]) == (5, 5)
+    assert figures["events_lost"] == 0
+    assert figures["events_stored"] == figures["tags"]
+    assert stock
+
+
 def test_walks_keep_their_own_instants_and_long_pauses_are_cut() -> None:
     walks = [_walk("b", 1000.25, 1001.5), _walk("a", 10.5, 12.75), _walk("c", 1000.5, 1002)]
     laid = laid_out(walks, 500 * SECOND_US - 1)
@@ -92,7 +115,7 @@ def test_the_error_of_a_track_is_against_the_truth_of_the_same_instant() -> None
     ("name", "content", "told"),
     [
         ("nothing.txt", None, "there is nothing"),
-        ("notes.txt", b"x", r"expected a folder with sensors.json and track_\*.csv, or walks in"),
+        ("notes.txt", b"x", r"expected a folder with sensors.json and track_\*.csv, walks in"),
         ("walk.jsonl.gz", b"x", "walk.jsonl.gz: cannot be read"),
         ("walk.jsonl.gz", gzip.compress(b"{"), "line 1: is not JSON"),
         ("walk.jsonl.gz", gzip.compress(b'["W", 1, 2.0, 3.0]'), "no walk of it has a B row"),

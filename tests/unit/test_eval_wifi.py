@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.bench.edge_wifi import measure
+from cli.bench.edge.wifi import measure
 from cli.evaluate.wifi import evaluate
 from simulators.pcap import Packet, PcapError, read_radiotap, write_radiotap
 from simulators.wifi_air import MODELS, air, main, phones, probe_request, radiotap, tagged

@@ -84,7 +84,7 @@ def _peer(name: str, packets: Sequence[Packet]) -> int | None:
         path = Path(folder) / "frames.pcap"
         write_radiotap(path, packets)
         done = subprocess.run(
-            [sys.executable, "-m", "cli.bench.edge_wifi_peers", name, str(path)],
+            [sys.executable, "-m", "cli.bench.edge.wifi_peers", name, str(path)],
             cwd=ROOT,
             capture_output=True,
             text=True,

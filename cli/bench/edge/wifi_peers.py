@@ -1,4 +1,4 @@
-"""Other parsers of Wi-Fi frames, timed in a process of their own: `python -m cli.bench.edge_wifi_peers NAME PCAP`.
+"""Other parsers of Wi-Fi frames, timed in a process of their own: `python -m cli.bench.edge.wifi_peers NAME PCAP`.
 
 scapy is under the GPL: it is called here as one calls a program, and nothing of the product imports it.
 """
