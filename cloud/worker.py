@@ -5,7 +5,6 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -14,6 +13,7 @@ from cloud.config import Settings
 from cloud.offers.decide import decide_due
 from cloud.process import run_until_stopped
 from cloud.receipts.join import join_receipts
+from cloud.retention import forget
 from contract.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,6 @@ LOOK_S = 0.1
 """The longest that a trigger waits unseen if a notification was lost."""
 JOIN_EVERY_S = 1.0
 RETAIN_EVERY_S = 3600.0
-RETENTION = timedelta(days=30)
-"""How long windows and positions are kept, by whole days; what they add up to (visits, heat) stays."""
 
 
 @dataclass(slots=True)
@@ -53,18 +51,10 @@ class Worker:
                         join_receipts(conn)
                     joined_at = time.monotonic()
                 if time.monotonic() - retained_at >= RETAIN_EVERY_S:
-                    self._retain(conn)
+                    forget(conn, self.clock.now_us())
                     retained_at = time.monotonic()
                 if not decided and self._wait(conn, ear):
                     joined_at = -math.inf
-
-    def _retain(self, conn: psycopg.Connection) -> None:
-        """Drop the days that are older than may be kept."""
-        before = (datetime.fromtimestamp(self.clock.now_us() / 1e6, UTC) - RETENTION).date()
-        for table in ("sighting", "position"):
-            row = conn.execute("SELECT drop_days(%s, %s)", (table, before)).fetchone()
-            if row and row[0]:
-                log.info("dropped %d days of %s before %s", row[0], table, before)
 
     def _wait(self, conn: psycopg.Connection, ear: psycopg.Connection) -> bool:
         """Until the next trigger is due, something is announced, or LOOK_S has passed; True if receipts came."""

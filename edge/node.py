@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from contract.clock import Clock, clock_from
@@ -16,7 +17,6 @@ from contract.orders import OptOutList
 from edge import __version__, safe_mode
 from edge.broker import Broker
 from edge.config import NodeConfig
-from edge.daykey import DayKey
 from edge.desired import DesiredConfig
 from edge.health import Heartbeat
 from edge.hearing import sources
@@ -24,18 +24,19 @@ from edge.machine import boot_id, tell_systemd, watchdog_s
 from edge.orders import Orders
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline
-from edge.privacy import OptOuts, Pseudonyms, read_opt_outs
+from edge.privacy import OPT_OUTS, OptOuts, Pseudonyms, read_opt_outs
 from edge.safe_mode import Loaded
 from edge.status import NodeStatus, StatusServer, socket_of
 from edge.time_trust import NodeTime
 from edge.uplink import Uplink
 from edge.windows import Window
 
+if TYPE_CHECKING:
+    from edge.daykey import DayKey
+
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
-OPT_OUTS = "opt-outs.txt"
-"""Devices that asked not to be heard at this node, beside node.toml; `python -m edge opt-out` adds one."""
 
 
 async def run(loaded: Loaded, path: Path) -> None:
@@ -172,11 +173,12 @@ class _OptOuts:
         self._all = OptOuts(tuple(each for each in (told, self._own) if each is not None))
 
 
-def _day_key(config: NodeConfig, folder: Path, pseudonyms: Pseudonyms) -> DayKey | None:
+def _day_key(config: NodeConfig, folder: Path, pseudonyms: Pseudonyms) -> "DayKey | None":
     """The store's key of the day; only a node with a certificate and a time zone can have one."""
     link = config.uplink
     if not (config.privacy.pseudonyms and config.node.tz and link.cert_file and link.key_file and link.ca_file):
         return None
+    from edge.daykey import DayKey
     from edge.seal import Identity
 
     identity = Identity.read(folder / link.cert_file, folder / link.key_file, folder / link.ca_file)

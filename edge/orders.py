@@ -4,13 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from contract.clock import Clock
 from contract.errors import ContractError
 from contract.orders import KeyMessage, Reported, decode_keys, encode_order
-from edge.daykey import DayKey
 from edge.desired import CONFIRM_S, DesiredConfig
+
+if TYPE_CHECKING:
+    from edge.daykey import DayKey  # it needs `cryptography`, 12 MB that a node without a key of the day can do without
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class Orders:
         line: Line,
         wall: Clock,
         desired: DesiredConfig,
-        daykey: DayKey | None,
+        daykey: "DayKey | None",
         knows_day: Callable[[], bool],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

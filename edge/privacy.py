@@ -9,9 +9,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contract.orders import PREFIX_BYTES, OptOutList, address_bytes, names_a_device, opt_out_prefix
-from edge.daykey import Held
+
+if TYPE_CHECKING:
+    from edge.daykey import Held
+
+OPT_OUTS = "opt-outs.txt"
+"""The technician's own list, beside node.toml: `python -m edge opt-out` adds to it."""
 
 
 class OptOutError(ValueError):
@@ -42,7 +48,7 @@ class Pseudonyms:
         self._keyed: hmac.HMAC | None = None
         self._known: dict[bytes, int] = {}
 
-    def follow(self, held: Held | None) -> None:
+    def follow(self, held: "Held | None") -> None:
         """Takes the key that came into force; with None, forgets the last one and all that was made with it."""
         self._known = {}
         self._keyed = None

@@ -45,3 +45,11 @@ SELECT tz, sgln FROM store WHERE tenant_id = %(tenant)s AND store_id = %(store)s
 -- name: set_sgln
 -- Give a store its place in GS1's world.
 UPDATE store SET sgln = %(sgln)s WHERE tenant_id = %(tenant)s AND store_id = %(store)s
+
+-- name: forget_events
+-- What changed so long ago is told no more.
+DELETE FROM tag_event WHERE time < at_us(%(before)s)
+
+-- name: forget_gone
+-- Tags that are gone for so long that nothing late can come of them.
+DELETE FROM tag_place WHERE zone IS NULL AND told_at < at_us(%(before)s)

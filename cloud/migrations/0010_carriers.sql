@@ -19,3 +19,17 @@ CREATE TABLE member_tag (
 );
 CREATE INDEX ON member_tag (tenant_id, member_id);
 CALL protect('member_tag', 'SELECT, INSERT, UPDATE', 'SELECT');
+
+-- A stranger's pseudonym may be kept for a day, whatever else is kept of the same second.
+CREATE FUNCTION forget_pseudonyms(before timestamptz) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE gone bigint;
+BEGIN
+    DELETE FROM sighting WHERE kind = 3 AND time < before;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END $$;
+REVOKE EXECUTE ON FUNCTION forget_pseudonyms FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_pseudonyms TO aisle_service;
+
+GRANT DELETE ON tag_event, tag_place TO aisle_service;

@@ -16,7 +16,7 @@ SERVICE_PACKAGES = {"cloud.ingest", "cloud.locate", "cloud.offers"}
 SERVICE_STATEMENTS = {
     "cloud.receipts": {"open_receipts", "visit_by_card", "visits_at_till", "join_visit", "set_join_state"},
     "cloud.members": {"sensed", "sensed_tags"},
-    "cloud.inventory": {"store_events", "place_tags"},
+    "cloud.inventory": {"store_events", "place_tags", "forget_events", "forget_gone"},
 }
 
 
