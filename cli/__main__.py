@@ -25,7 +25,7 @@ FAMILIES = {
     "bench": Family("cli.bench", "speed, beside its peer where there is one"),
     "chaos": Family("cli.chaos", "kill parts of a running stack and count what is lost"),
     "simulate": Family("cli.simulate", "run a scenario and write down its truth"),
-    "edge": Family("cli.edge", "check and run a node"),
+    "edge": Family("cli.edge", "run, check, watch and survey a node"),
     "ingest": Family("cli.ingest", "look into batches, dead letters and what nodes still hold"),
     "db": Family("cli.db", "the database: migrate, open, retain"),
     "receipts": Family("cli.receipts", "import and check receipts"),

@@ -6,13 +6,16 @@ import pytest
 
 from contract.clock import SimulatedClock
 from contract.codec import column_values, decode
-from contract.messages import SIGHTING_COLUMNS, Batch, Crowd, Presence, Sightings
+from contract.identity import SubjectKind, subject_hex, tag_subject
+from contract.messages import SIGHTING_COLUMNS, Batch, Crowd, Presence, Sightings, Tags
+from edge.clients import Login, StationSeen
 from edge.config import parse_config
 from edge.frames.advert import Advert
 from edge.frames.eddystone import EDDYSTONE
 from edge.frames.ibeacon import APPLE
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline
+from edge.tags import TagRead
 
 S = 1_000_000
 T0 = 1_790_000_000 * S
@@ -172,3 +175,72 @@ def test_a_clock_set_right_after_boot_loses_nothing(outbox):
         for s, dt in zip(column(b, "subject"), column(b, "dt"), strict=True)
     }
     assert ends == {1: 6 * S, 2: T0 + S, 3: T0 - 3599 * S}
+
+
+RFID = (
+    CONFIG
+    + b"""
+[inventory]
+cards = ["e2801170"]
+[inventory.zones]
+"door/1" = "entrance"
+"shelf/1" = "jeans"
+"""
+)
+CARD, THING = bytes.fromhex("e28011700000020a7c3b9d51"), bytes.fromhex("3074257bf7194e4000001a85")
+
+
+def reads(epc: bytes, antenna: str, *seconds: float) -> list[TagRead]:
+    return [TagRead(T0 + int(second * S), epc, antenna, -55.0) for second in seconds]
+
+
+def test_a_members_card_becomes_presence_and_never_a_tag(outbox):
+    node = pipeline(outbox, RFID)
+    node.hear_tags(reads(CARD, "door/1", 1, 1.2, 1.4))
+    node.tick(T0 + 60 * S)
+    batches = told(outbox)
+    assert not [batch for batch in batches if isinstance(batch, Tags)]
+    rows = [row for batch in batches if isinstance(batch, Presence) for row in batch.rows]
+    assert [(row.kind, row.zone, row.state) for row in rows] == [
+        (SubjectKind.TAG, "entrance", "enter"),
+        (SubjectKind.TAG, "entrance", "exit"),
+    ]
+    assert {row.subject for row in rows} == {subject_hex(tag_subject(CARD))}
+    assert not any(CARD in stored.payload or CARD.hex().encode() in stored.payload for stored in outbox.pending(0, 99))
+
+
+def test_a_thing_arrives_and_departs_as_a_tag_with_its_epc(outbox):
+    node = pipeline(outbox, RFID)
+    node.hear_tags(reads(THING, "shelf/1", 1, 1.2, 1.4))
+    node.tick(T0 + 700 * S)
+    rows = [(b.header.t0, row) for b in told(outbox) if isinstance(b, Tags) for row in b.rows]
+    assert [(row.epc, row.state, row.zone) for _, row in rows] == [
+        (THING.hex(), "arrived", "jeans"),
+        (THING.hex(), "departed", "jeans"),
+    ]
+    assert [t0 + row.since * 1_000 for t0, row in rows] == [T0 + S, T0 + int(1.4 * S)], "its first and its last read"
+
+
+def test_an_address_that_opted_out_is_not_even_counted(outbox):
+    node = Pipeline(
+        parse_config(CONFIG), outbox, SimulatedClock(T0, 0), "boot", lambda n: b"k" * n, is_out=lambda address: True
+    )
+    for second in range(400):
+        for number in range(9):
+            node.hear(phone(number), T0 + second * S)
+    node.tick(T0 + 4_000 * S)
+    assert told(outbox) == []
+
+
+def test_a_members_device_on_the_wifi_is_present_where_its_access_point_stands(outbox):
+    node = pipeline(outbox)
+    mac = bytes.fromhex("0200000000a1")
+    node.login(Login(T0, mac, 0xABCD))
+    node.station(StationSeen(T0 + S, mac, None, "coffee", -50, "associated"))
+    node.login(Login(T0 + 90 * S, mac, None))
+    node.tick(T0 + 200 * S)
+    rows = [row for batch in told(outbox) if isinstance(batch, Presence) for row in batch.rows]
+    assert [(row.subject, row.kind, row.zone, row.state) for row in rows] == [
+        (subject_hex(0xABCD), SubjectKind.CLIENT, "coffee", "enter"),
+        (subject_hex(0xABCD), SubjectKind.CLIENT, "coffee", "exit"),
+    ]
