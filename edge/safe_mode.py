@@ -43,12 +43,12 @@ def load(path: Path) -> Loaded:
         return Loaded(parse_config(source, path.name, path.parent), "normal", (), source)
     except ConfigError as error:
         problems = tuple(error.problems)
-        last = _last_good(path, source)
+        last = last_good(path, source)
         if last is None:
             raise
     except OSError as error:
         problems = (Problem(1, f"cannot be read ({error.strerror}), expected a configuration file"),)
-        last = _last_good(path, source)
+        last = last_good(path, source)
         if last is None:
             raise
     for problem in problems:
@@ -87,7 +87,8 @@ def copy_of(path: Path, outbox: Path) -> Path:
     return outbox.parent / f"last-good-{name}.toml"
 
 
-def _last_good(path: Path, broken: bytes) -> tuple[NodeConfig, bytes] | None:
+def last_good(path: Path, broken: bytes) -> tuple[NodeConfig, bytes] | None:
+    """The configuration that was kept of a file which now reads `broken`, with its text; None if there is none."""
     for outbox in _outboxes(path, broken):
         try:
             source = copy_of(path, outbox).read_bytes()

@@ -120,3 +120,14 @@ class Fitted(_Model):
     nodes: int
     sd_db: float
     """Mean standard deviation of the RSSI that the map does not explain."""
+
+
+class Heard(BaseModel):
+    """What one node heard of a beacon in a span."""
+
+    node: str
+    mean_dbm: float
+    sd_db: float
+    """Of one packet, estimated from the windows' means; 0 where there was but one window."""
+    n: int
+    """Packets."""

@@ -86,3 +86,7 @@ SET role = excluded.role, label = excluded.label, floor = excluded.floor, x_m = 
 -- name: plan_changed
 -- The locator holds the plan in memory: tell it to read it again.
 SELECT pg_notify('aisle_plan', %(tenant)s || '/' || %(store)s)
+
+-- name: heard
+-- What each node heard of an enrolled asset beacon.
+SELECT node, mean_dbm, sd_db, n FROM asset_heard(%(store)s, %(subject)s, at_us(%(from_us)s), at_us(%(to_us)s))

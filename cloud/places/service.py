@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from psycopg.types.json import Jsonb
 from cloud import db
 from cloud.errors import Conflict, Invalid, NotFound
 from cloud.locate.radiomap import Grid, RadioMap
-from cloud.places.models import Beacon, Fitted, Floor, Node, Plan, Survey, Zone
+from cloud.places.models import Beacon, Fitted, Floor, Heard, Node, Plan, Survey, Zone
 from contract.identity import beacon_subject
 
 sql = db.statements("cloud.places")
@@ -111,6 +112,23 @@ def put_survey(conn: Connection[Any], tenant: str, store: str, floor_name: str, 
     conn.execute(sql.put_radio_map, key | {"radio_map": fitted.to_bytes()})
     conn.execute(sql.plan_changed, key)
     return Fitted(places=len(places), nodes=len(nodes), sd_db=float(np.mean(fitted.sd_db)))
+
+
+HEARD_MOST_US = 600_000_000
+"""A survey's place takes seconds; longer spans would make a history of where a thing was."""
+
+
+def heard(
+    conn: Connection[Any], tenant: str, store: str, beacon: tuple[UUID, int, int], from_us: int, to_us: int
+) -> list[Heard]:
+    """What each node heard of an asset beacon, nothing if it is not enrolled. Raises NotFound and Invalid."""
+    store_row(conn, tenant, store)
+    if not 0 < to_us - from_us <= HEARD_MOST_US:
+        raise Invalid("from_us must be before to_us, by ten minutes at most")
+    uuid, major, minor = beacon
+    subject = db.signed(beacon_subject(uuid.bytes, major, minor))
+    rows = conn.execute(sql.heard, {"store": store, "subject": subject, "from_us": from_us, "to_us": to_us})
+    return [Heard(node=node, mean_dbm=round(mean, 2), sd_db=round(sd, 2), n=n) for node, mean, sd, n in rows]
 
 
 def floor_grid(floor: Floor) -> Grid:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from edge.config import Problem
-from edge.doctor.finding import Finding, failed, passed
+from edge.doctor.finding import Finding, failed, passed, warned
 from edge.doctor.patient import Patient
 
 PACKAGES = {
@@ -20,10 +20,18 @@ PACKAGES = {
 
 def configuration(patient: Patient) -> Iterator[Finding]:
     """Every mistake in the file, with its line."""
-    if patient.config is not None:
-        yield passed("configuration", f"{patient.path}: node {patient.config.address}, {patient.config.digest}")
     for problem in patient.problems:
         yield _mistake(patient, problem)
+    if patient.config is None:
+        return
+    if not patient.problems:
+        yield passed("configuration", f"{patient.path}: node {patient.config.address}, {patient.config.digest}")
+    else:
+        yield warned(
+            "configuration",
+            f"safe mode: the node goes on with the last good file ({patient.config.digest}), and so does this table",
+            "mend the lines above, then: sudo systemctl restart aisle-edge",
+        )
 
 
 def _mistake(patient: Patient, problem: Problem) -> Finding:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.config import ConfigError, NodeConfig, Problem, parse_config
+from edge.safe_mode import last_good
 from edge.settings import Http
 
 LLRP_PORT = 5084
@@ -64,7 +65,8 @@ class Patient:
 
     path: Path
     config: NodeConfig | None
-    """None if it has mistakes; most checks then look at the machine alone."""
+    """If the file has mistakes, the last good one, on which a node runs in safe mode; None if there is none: then most
+    checks look at the machine alone."""
     problems: tuple[Problem, ...]
     hardware: Hardware
 
@@ -87,7 +89,8 @@ def read_patient(path: Path) -> Patient:
     try:
         return Patient(path, parse_config(source, path.name, path.parent), (), hardware)
     except ConfigError as error:
-        return Patient(path, None, tuple(error.problems), hardware)
+        last = last_good(path, source)
+        return Patient(path, None if last is None else last[0], tuple(error.problems), hardware)
 
 
 def _document(source: bytes) -> dict[str, object]:

@@ -47,6 +47,7 @@ CODE = "AB12-CD34"
 class Fake:
     """What the fake service holds, and what a page did to it."""
 
+    roles: list[str] = field(default_factory=lambda: ["analyst", "marketer"])
     started_s: float = field(default_factory=time.monotonic)
     offers: list[dict[str, Any]] = field(default_factory=list)
     reports: list[tuple[str, str]] = field(default_factory=list)
@@ -105,7 +106,7 @@ def staff_routes(fake: Fake) -> APIRouter:
 
     @api.get("/session")
     def session() -> dict[str, Any]:
-        return {"tenant": "demo", "login": LOGIN["login"], "roles": ["analyst", "marketer"]}
+        return {"tenant": "demo", "login": LOGIN["login"], "roles": fake.roles}
 
     @api.delete("/session", status_code=204)
     def end(response: Response) -> None:
@@ -167,6 +168,10 @@ def staff_routes(fake: Fake) -> APIRouter:
     def nodes(store: str) -> list[dict[str, Any]]:
         now_us = fake.now_us()
         return [node_row(i, node, now_us) for i, (node, _, _) in enumerate(NODES)]
+
+    @api.post("/stores/{store}/nodes/{node}/claim", status_code=201)
+    def claim(store: str, node: str) -> dict[str, Any]:
+        return {"code": "ABCD-EFGH-JKMN-PQRS", "expires_at_us": fake.now_us() + 15 * MINUTE_US}
 
     @api.get("/stores/{store}/visits")
     def visits(store: str, limit: int = 50) -> list[dict[str, Any]]:
@@ -357,7 +362,7 @@ def make_app(fake: Fake) -> FastAPI:
     async def log_in(request: Request) -> Response:
         if await request.json() != LOGIN:
             return problem(401, "wrong login or password")
-        response = JSONResponse({"tenant": "demo", "login": LOGIN["login"], "roles": ["analyst", "marketer"]})
+        response = JSONResponse({"tenant": "demo", "login": LOGIN["login"], "roles": fake.roles})
         response.set_cookie("aisle_session", "s", httponly=True, samesite="strict")
         return response
 

@@ -138,6 +138,13 @@ def node_row(i: int, node: str, now_us: int) -> dict[str, Any]:
         "reconnects": i,
         "rss_mb": 41.2 + i / 3,
         "restarts": 0,
+        "mode": "safe" if node == "n3" else "normal",
+        "sources": {
+            "ble": {"state": "ok", "heard": 4_210_332, "per_s": 41.5 + i, "restarts": 0, "detail": "active"},
+            "rfid.shelf": {"state": "down", "heard": 0, "per_s": 0.0, "restarts": 3, "detail": "no such device"},
+        },
+        "cert_days": 61.5,
+        "disk_free_mb": 11_873.0,
     }
     return {
         "node": node,
@@ -147,6 +154,11 @@ def node_row(i: int, node: str, now_us: int) -> dict[str, Any]:
         "health": None if node == "n6" else health,
         "stored_batches": 48_120 + 77 * i,
         "dead_letters": 3 if offline else 0,
+        "drift": node == "n2",
+        "drift_since_us": now_us - 3 * 60 * MINUTE_US if node == "n2" else None,
+        "config_desired": 4 if node == "n2" else 0,
+        "config_running": 3 if node == "n2" else 0,
+        "config_problems": ["[ble] mode: found pasive"] if node == "n2" else [],
     }
 
 

@@ -240,8 +240,21 @@ def test_nodes_show_health_backlog_and_dead_letters_by_reason(visit: Visit) -> N
     expect(late).to_contain_text("Offline")
     expect(late).to_contain_text("214 waiting")
     expect(page.locator(".node-card", has_text="n6")).to_contain_text("No heartbeat yet")
+    first = page.locator(".node-card", has_text="n1")
+    expect(first.get_by_role("button", name="Get a code")).to_have_count(0)
+    expect(first.locator(".sources")).to_contain_text("rfid.shelf")
+    expect(first.locator(".sources")).to_contain_text("no such device")
+    expect(page.locator(".node-card", has_text="n3")).to_contain_text("Safe mode")
+    expect(page.locator(".node-card", has_text="n2")).to_contain_text("configuration 3, not 4")
     page.get_by_text("BadColumns").click()
     expect(page.get_by_text("38 bytes, 40 are expected").first).to_be_visible()
+
+
+def test_a_technician_gets_the_code_that_makes_a_machine_a_node(visit: Visit) -> None:
+    visit.fake.roles = ["technician"]
+    first = log_in(visit, "/console/#/north/nodes").locator(".node-card", has_text="n1")
+    first.get_by_role("button", name="Get a code").click()
+    expect(first).to_contain_text("python -m edge claim ABCD-EFGH-JKMN-PQRS --api http")
 
 
 EMPTY = [

@@ -35,6 +35,7 @@ OURS, THEIRS = "acme", "beta"
 SECRET = "beta-only"
 """Stands in whatever the other tenant has: it must never be in an answer to us."""
 
+HEARD = {name: PLAN["beacons"][0][name] for name in ("uuid", "major", "minor")} | {"from_us": 0, "to_us": 10_000_000}
 SPAN = {"from_us": 0, "to_us": NOON_US + 10**10}
 POINT = {"x_m": 1, "y_m": 1, "node": "node-1", "mean_dbm": -60, "sd_db": 2, "n": 20}
 LINE = {"line_no": 1, "sku": "1", "name": "Coffee", "category": "coffee", "qty": 1000, "unit_price": 500, "amount": 500}
@@ -81,6 +82,7 @@ EXAMPLES: dict[str, Example] = {
     "PUT /v1/stores/{store}": Example(body=lambda i: PLAN, own=204, foreign=frozenset({204, 409})),
     "GET /v1/stores/{store}/plan": Example(),
     "PUT /v1/stores/{store}/floors/{floor}/survey": Example(body=lambda i: {"points": [POINT]}),
+    "GET /v1/stores/{store}/heard": Example(query=lambda i: HEARD),
     "GET /v1/stores/{store}/nodes": Example(),
     "POST /v1/stores/{store}/nodes/{node}/claim": Example(own=201),
     "POST /v1/stores/{store}/nodes/{node}/revoke": Example(own=204),

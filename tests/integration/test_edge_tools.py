@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_what_a_killed_node_left_is_replaced_and_a_living_one_is_not(tmp_path, c
     with serving(path, Told()):
         asyncio.run(StatusServer(path, Told()).run())
         assert "another node runs with this outbox" in caplog.text
-        assert path.exists(), "the first node's socket is left alone"
+        assert answers(path), "the first node's socket is left alone"
     asyncio.run(StatusServer(tmp_path / ("x" * 120), Told()).run())
     assert "at most 107 bytes" in caplog.text
 
@@ -189,6 +190,36 @@ def test_a_watcher_that_reads_nothing_is_not_written_to_for_ever(tmp_path):
             return len(calls) == before
 
         eventually(stands_still, "the server waits for its reader")
+
+
+@needs_mosquitto
+def test_a_backlog_is_seen_to_fall_to_nothing_when_the_line_is_back(tmp_path):
+    air, port = Air(), free_port()
+    path = node_toml(tmp_path, port)
+    node = start_node(path, air)
+    watching = subprocess.Popen(edge_command("watch", str(path), "--json"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    def until(condition: Callable[[dict[str, Any]], bool], what: str) -> None:
+        assert watching.stdout is not None
+        for _ in range(60):
+            air.send(0x1122334455667788)
+            told = json.loads(watching.stdout.readline())
+            if told["running"] and condition(told):
+                return
+        pytest.fail(f"never seen: {what}")
+
+    try:
+        until(lambda told: told["outbox_rows"] >= 3 and not told["connected"], "the outbox grows without a line")
+        with mosquitto(tmp_path, port=port) as broker, cloud(broker.port):
+            until(lambda told: told["connected"] and told["outbox_rows"] == 0, "the outbox falls to nothing")
+        assert stat.S_IMODE(socket_of(tmp_path / "outbox.db").stat().st_mode) == 0o600
+    finally:
+        for process in (watching, node):
+            process.terminate()
+            process.wait(15)
+        if watching.stdout is not None:
+            watching.stdout.close()
+        air.close()
 
 
 # --- doctor: Bluetooth and readers

@@ -1,5 +1,6 @@
 """A beacons-only node installs on a 64-bit Raspberry Pi from wheels alone, 20 MB of them at most; emulated, it runs."""
 
+import json
 import os
 import re
 import shutil
@@ -218,6 +219,13 @@ def test_a_node_runs_on_an_emulated_64_bit_pi(pi: list[str], tmp_path: Path):
             node = subprocess.Popen([*pi, "-m", "edge", str(config)], cwd=ROOT, env=environ, stderr=log)
         try:
             eventually(lambda: heard.events >= 5 and heard.heartbeats, "an emulated node tells what it hears", 120)
+            examined = subprocess.run(
+                [*pi, "-m", "edge", "doctor", str(config), "--json"],
+                cwd=ROOT,
+                env=environ,
+                capture_output=True,
+                text=True,
+            )
         except BaseException:
             print((tmp_path / "log").read_text())
             raise
@@ -226,4 +234,7 @@ def test_a_node_runs_on_an_emulated_64_bit_pi(pi: list[str], tmp_path: Path):
             node.wait(60)
             air.close()
     assert node.returncode == 0
+    findings = {finding["check"]: finding for finding in json.loads(examined.stdout)["findings"]}
+    assert findings["software"]["level"] == findings["cloud"]["level"] == "PASS"
+    assert not [each for each in findings.values() if "failed itself" in each["found"]]
     assert all(batch.header.node == "pi-1" for batch in heard.sightings)

@@ -2,7 +2,10 @@
 
 import io
 import json
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -11,6 +14,7 @@ from edge import __main__ as command
 from edge import config_check
 from edge.config import SECTIONS, Problem, parse_config
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 [node]
 tenant = "acme"
@@ -124,6 +128,17 @@ def test_a_node_is_run_with_or_without_the_word(tmp_path, capsys, words):
 def test_a_tool_gets_the_words_after_it(tmp_path, capsys):
     assert command.main(["config", "check", str(tmp_path / "nowhere.toml")]) == 2
     assert "No such file" in capsys.readouterr().out
+
+
+def test_the_tools_need_no_more_than_a_node_does():
+    code = (
+        "import importlib, sys; from edge.__main__ import TOOLS;"
+        "[importlib.import_module(tool.module) for tool in TOOLS.values()];"
+        "strange = {'typer', 'rich', 'httpx', 'numpy', 'pydantic', 'cli', 'cloud', 'simulators'};"
+        "print(sorted(strange & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_device_opts_out_by_the_words_of_its_owner(tmp_path, capsys, monkeypatch):

@@ -37,6 +37,7 @@ from edge.doctor.finding import Finding, Level, failed, passed, warned
 from edge.doctor.patient import Device, Hardware, Listener, Model, Reader, hardware_of, read_patient
 from edge.outbox import Outbox
 from edge.outbox_file import Totals
+from edge.safe_mode import keep, load
 
 GOOD = b"""
 [node]
@@ -186,6 +187,16 @@ def test_mistakes_and_a_good_file_are_both_told(tmp_path):
     bad = read_patient(node_toml(tmp_path, GOOD.replace(b"port = 1", b"prot = 1")))
     (found,) = configuration.configuration(bad)
     assert found.level is Level.FAIL and "did you mean port?" in found.found and "sudoedit +8 " in found.fix
+
+
+def test_with_a_broken_file_the_doctor_looks_at_the_last_good_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    path = node_toml(tmp_path)
+    keep(load(path), path)
+    path.write_bytes(GOOD.replace(b"port = 1", b"prot = 1"))
+    patient = read_patient(path)
+    assert levels(list(configuration.configuration(patient))) == ["FAIL", "WARN"]
+    assert patient.outbox == tmp_path / "outbox.db"
 
 
 @pytest.mark.parametrize(

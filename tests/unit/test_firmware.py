@@ -363,7 +363,7 @@ def test_systemd_takes_bluetoothds_other_command(tmp_path):
 @needs_systemd
 @pytest.mark.parametrize(
     ("drop_ins", "most"),
-    [((), 20), (("rfid.conf",), 24), (("wifi.conf",), 24)],
+    [((), 22), (("rfid.conf",), 25), (("wifi.conf",), 28)],
     ids=["alone", "rfid", "wifi"],
 )
 def test_the_service_stays_shut_in(tmp_path, drop_ins, most):

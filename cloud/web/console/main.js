@@ -141,7 +141,7 @@ function StorePage({ store, page, what, roles }) {
   if (page === "zones") return html`<${ZonesPage} plan=${plan.data} range=${range} onRange=${setRange} />`;
   if (page === "visits") return html`<${VisitsPage} plan=${plan.data} />`;
   if (page === "campaigns") return html`<${CampaignsPage} plan=${plan.data} what=${what} roles=${roles} />`;
-  if (page === "nodes") return html`<${NodesPage} plan=${plan.data} />`;
+  if (page === "nodes") return html`<${NodesPage} plan=${plan.data} roles=${roles} />`;
   return html`<${MapPage} plan=${plan.data} now=${now} link=${link} range=${range} onRange=${setRange} />`;
 }
 

@@ -1,5 +1,6 @@
 // The nodes of a store: who is online, how they are, and what could not be stored.
-import { get } from "../shared/api.js";
+import { useState } from "preact/hooks";
+import { ApiError, get, send } from "../shared/api.js";
 import { nowUs } from "../shared/clock.js";
 import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
@@ -12,9 +13,12 @@ import { nodeStates, t } from "./strings.js";
 /** @typedef {import("./types.js").Health} Health */
 /** @typedef {import("./types.js").DeadLetter} DeadLetter */
 /** @typedef {import("./types.js").Plan} Plan */
+/** @typedef {import("./types.js").SourceHealth} SourceHealth */
+/** @typedef {import("./types.js").ClaimCode} ClaimCode */
 
-/** @param {{plan: Plan}} props */
-export function NodesPage({ plan }) {
+/** @param {{plan: Plan, roles: string[]}} props */
+export function NodesPage({ plan, roles }) {
+  const mayClaim = roles.some((role) => role === "technician" || role === "admin");
   const nodes = useResource(`nodes ${plan.store}`, (signal) => loadNodes(plan.store, signal), 5);
   const zones = new Map(plan.zones.map((zone) => [zone.zone, zone.name]));
   return html`<div class="stack">
@@ -22,7 +26,8 @@ export function NodesPage({ plan }) {
     ${nodes.loading && html`<section class="card"><${Loading} /></section>`}
     ${nodes.data?.length === 0 && html`<section class="card"><${Empty} icon="nodes" title=${t.nodes.empty} text=${t.nodes.emptyText} /></section>`}
     ${nodes.data && nodes.data.length > 0 && html`<ul class="nodes">
-      ${nodes.data.map((node) => html`<${NodeCard} key=${node.node} node=${node} zone=${node.zone ? (zones.get(node.zone) ?? node.zone) : null} />`)}
+      ${nodes.data.map((node) => html`<${NodeCard} key=${node.node} node=${node} zone=${node.zone ? (zones.get(node.zone) ?? node.zone) : null}
+        store=${mayClaim ? plan.store : null} />`)}
     </ul>`}
     <${DeadLetters} plan=${plan} />
   </div>`;
@@ -33,15 +38,63 @@ const loadNodes = (store, signal) => get(`/v1/stores/${encodeURIComponent(store)
 /** @param {AbortSignal} signal @returns {Promise<DeadLetter[]>} */
 const loadDead = (signal) => get("/v1/dead-letters?limit=100", signal);
 
-/** @param {{node: NodeRow, zone: string | null}} props */
-function NodeCard({ node, zone }) {
+/** @param {{node: NodeRow, zone: string | null, store: string | null}} props `store`: for whoever may claim the node */
+function NodeCard({ node, zone, store }) {
   const { health } = node;
   const tone = node.state === "online" ? "good" : node.state === "offline" ? "bad" : "warn";
   return html`<li class="card pad node-card">
     <header><h2>${node.node}</h2><span class="pill ${tone}">${nodeStates[node.state] ?? node.state}</span></header>
     <p class="muted small">${t.nodes.lastSeen} ${node.last_seen_us === null ? t.nodes.never : format.ago(node.last_seen_us, nowUs())}${zone ? ` · ${zone}` : ""}</p>
+    ${health?.mode === "safe" && html`<p class="small alarm">${t.nodes.safe}</p>`}
+    ${node.drift && html`<${Drift} node=${node} />`}
     ${health ? html`<${HealthFigures} health=${health} node=${node} />` : html`<p class="small no-health">${t.nodes.noHealth}</p>`}
+    ${health?.sources && html`<${Sources} sources=${health.sources} />`}
+    ${store !== null && html`<${Claim} store=${store} node=${node.node} />`}
   </li>`;
+}
+
+/** What the node was ordered to run and does not. @param {{node: NodeRow}} props */
+function Drift({ node }) {
+  const age = node.drift_since_us === null ? t.nodes.never : format.ago(node.drift_since_us, nowUs());
+  return html`<div class="small alarm"><p>${t.nodes.drift(node.config_desired, String(node.config_running ?? "–"), age)}</p>
+    ${node.config_problems.map((problem, i) => html`<p key=${i}><code>${problem}</code></p>`)}</div>`;
+}
+
+/** @param {{sources: Record<string, SourceHealth>}} props */
+function Sources({ sources }) {
+  const names = Object.keys(sources).sort();
+  if (names.length === 0) return null;
+  return html`<table class="sources"><caption class="small muted">${t.nodes.sources}</caption><tbody>
+    ${names.map((name) => html`<${SourceRow} key=${name} name=${name} source=${sources[name]} />`)}
+  </tbody></table>`;
+}
+
+/** @param {{name: string, source: SourceHealth}} props */
+function SourceRow({ name, source }) {
+  const states = /** @type {Record<string, string>} */ (t.nodes.sourceStates);
+  const tone = source.state === "ok" ? "good" : source.state === "down" ? "bad" : "warn";
+  return html`<tr><th scope="row"><code>${name}</code></th><td><span class="pill ${tone}">${states[source.state] ?? source.state}</span></td>
+    <td class="small">${t.nodes.source(format.decimal(source.per_s), format.count(source.heard))}${source.detail && html`<br />${source.detail}`}</td></tr>`;
+}
+
+/** A one-time code that makes a machine this node. @param {{store: string, node: string}} props */
+function Claim({ store, node }) {
+  const [claim, setClaim] = useState(/** @type {ClaimCode | null} */ (null));
+  const [error, setError] = useState(/** @type {ApiError | null} */ (null));
+  async function ask() {
+    setError(null);
+    try {
+      setClaim(await send("POST", `/v1/stores/${encodeURIComponent(store)}/nodes/${encodeURIComponent(node)}/claim`));
+    } catch (caught) {
+      if (!(caught instanceof ApiError)) throw caught;
+      setError(caught);
+    }
+  }
+  return html`<div class="claim">
+    ${error && html`<${Failed} error=${error} onRetry=${ask} />`}
+    ${claim ? html`<p class="small">${t.nodes.claimTitle}</p><p><code>${t.nodes.claimHow(claim.code, location.origin)}</code></p>`
+      : html`<button type="button" class="button" onClick=${ask}>${t.nodes.claim}</button>`}
+  </div>`;
 }
 
 /** @param {{health: Health, node: NodeRow}} props */
@@ -59,6 +112,10 @@ function HealthFigures({ health, node }) {
     <${Figure} name=${t.nodes.memory} value=${t.nodes.megabytes(format.decimal(health.rss_mb))} />
     <${Figure} name=${t.nodes.uptime} value=${format.duration(health.uptime_s)} />
     <${Figure} name=${t.nodes.clock} value=${health.clock === "trusted" ? t.nodes.clockTrusted : t.nodes.clockUntrusted} tone=${health.clock === "trusted" ? "" : "warn"} />
+    ${health.cert_days != null && html`<${Figure} name=${t.nodes.certDays} value=${t.nodes.days(format.decimal(health.cert_days))} tone=${health.cert_days < 14 ? "warn" : ""} />`}
+    ${health.disk_free_mb != null && html`<${Figure} name=${t.nodes.disk} value=${t.nodes.megabytes(format.count(Math.round(health.disk_free_mb)))} tone=${health.disk_free_mb < 200 ? "bad" : ""} />`}
+    ${health.temperature_c != null && html`<${Figure} name=${t.nodes.hot} value=${t.nodes.celsius(format.decimal(health.temperature_c))}
+      note=${health.throttled ? t.nodes.weak : ""} tone=${health.temperature_c > 80 || health.throttled ? "warn" : ""} />`}
     <${Figure} name=${t.nodes.version} value=${health.version} />
   </dl>`;
 }

@@ -29,14 +29,18 @@
  * @typedef {{zone: string, name: string, kind: string, visits: number | null, less_than: number | null,
  *   mean_dwell_s: number | null, median_dwell_s: number | null, conversion: number | null}} ZoneRow
  */
+/** @typedef {{state: string, heard: number, per_s: number, restarts: number, detail: string}} SourceHealth */
+/** @typedef {{code: string, expires_at_us: number}} ClaimCode */
 /**
  * @typedef {{at: number, version: string, config: string, uptime_s: number, clock: string, adverts: number,
  *   adverts_per_s: number, windows: number, outbox_rows: number, outbox_oldest_s: number, dropped: number,
- *   reconnects: number, rss_mb: number, restarts: number}} Health
+ *   reconnects: number, rss_mb: number, restarts: number, mode?: string, sources?: Record<string, SourceHealth>,
+ *   cert_days?: number | null, disk_free_mb?: number | null, temperature_c?: number | null, throttled?: number | null}} Health
  */
 /**
  * @typedef {{node: string, state: string, last_seen_us: number | null, zone: string | null, health: Health | null,
- *   stored_batches: number, dead_letters: number}} NodeRow
+ *   stored_batches: number, dead_letters: number, drift: boolean, drift_since_us: number | null,
+ *   config_desired: number, config_running: number | null, config_problems: string[]}} NodeRow
  */
 /** @typedef {{at_us: number, node: string | null, topic: string, reason: string, detail: string, bytes: number}} DeadLetter */
 /** @typedef {{receipt_uid: string, total: number, currency: string, confidence: number, reason: string}} JoinedReceipt */
