@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from cloud.errors import NotAllowed, NotSignedIn
+from cloud.errors import NoHeader, NotAllowed, NotSignedIn
 
 STAFF_ROLES = ("admin", "analyst", "marketer", "technician")
 STAFF_COOKIE = "aisle_session"
@@ -119,7 +119,7 @@ def secret_of(request: Request, *, member: bool) -> str:
         raise NotSignedIn("sign in, or send Authorization: Bearer KEY")
     # SameSite=Strict keeps foreign pages from sending the cookie; a header that a form cannot set is the second lock.
     if request.method not in ("GET", "HEAD") and request.headers.get("x-aisle") != "1":
-        raise NotAllowed("a request with a cookie that changes something needs the header X-Aisle: 1")
+        raise NoHeader("a request with a cookie that changes something needs the header X-Aisle: 1")
     return cookie
 
 

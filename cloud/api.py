@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import psycopg
 import uvicorn
@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,12 +20,13 @@ from cloud.accounts import routes as account_routes
 from cloud.analytics import routes as analytics_routes
 from cloud.campaigns import routes as campaign_routes
 from cloud.config import Settings
-from cloud.errors import AisleError, Problem
+from cloud.errors import AisleError, NotFound, Problem
 from cloud.fleet import node_routes
 from cloud.fleet import routes as fleet_routes
 from cloud.hub import Hub
 from cloud.inventory import routes as inventory_routes
 from cloud.members import routes as member_routes
+from cloud.openapi import describe
 from cloud.places import routes as place_routes
 from cloud.push import routes as push_routes
 from cloud.receipts import routes as receipt_routes
@@ -65,7 +67,9 @@ def make_app(settings: Settings, *, pages: bool = True) -> FastAPI:
     app.add_exception_handler(psycopg.DataError, _refuse_content)
     app.add_exception_handler(psycopg.OperationalError, _away)
     app.add_exception_handler(PoolTimeout, _away)
+    app.add_exception_handler(HTTPException, _no_route)
     deny_by_default(app)
+    describe(app)
     app.add_middleware(NowHeader, clock=settings.clock)
     if pages:
         mount_pages(app)
@@ -138,7 +142,8 @@ def _refuse_form(_request: Request, error: Exception) -> Response:
         Problem(message=e["msg"], field=".".join(str(part) for part in e["loc"] if part != "body"))
         for e in error.errors()
     )
-    return _problem(422, "The request does not have the expected form", f"{len(found)} mistakes", found)
+    mistakes = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
+    return _problem(422, "The request does not have the expected form", mistakes, found)
 
 
 def _refuse_content(_request: Request, error: Exception) -> Response:
@@ -146,14 +151,27 @@ def _refuse_content(_request: Request, error: Exception) -> Response:
     return _problem(422, "The request holds a value that cannot be stored", str(error).splitlines()[0], ())
 
 
+def _no_route(request: Request, error: Exception) -> Response:
+    """A path or method that does not exist, told like every other refusal."""
+    assert isinstance(error, HTTPException)
+    title = {404: NotFound.__doc__, 405: "That method is not known here."}.get(error.status_code) or str(error.detail)
+    return _problem(error.status_code, title.rstrip("."), f"{request.method} {request.url.path}", (), error.headers)
+
+
 def _away(_request: Request, error: Exception) -> Response:
     log.warning("database away: %s", str(error).strip().splitlines()[-1])
     return _problem(503, "The database is away", "try again in some seconds", ())
 
 
-def _problem(status: int, title: str, detail: str, problems: tuple[Problem, ...]) -> Response:
+def _problem(
+    status: int,
+    title: str,
+    detail: str,
+    problems: tuple[Problem, ...],
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """RFC 9457."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     errors = [{"message": p.message, "field": p.field, "line": p.line} for p in problems]
     content = body | ({"errors": [{k: v for k, v in e.items() if v is not None} for e in errors]} if errors else {})
-    return JSONResponse(content, status, media_type="application/problem+json")
+    return JSONResponse(content, status, headers, media_type="application/problem+json")

@@ -39,6 +39,10 @@ class NotAllowed(AisleError):
     status = 403
 
 
+class NoHeader(NotAllowed):
+    """The header X-Aisle is missing."""
+
+
 class NotFound(AisleError):
     """There is no such thing here."""
 

@@ -9,7 +9,7 @@ from cloud.places.models import Name
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Segment(_Model):

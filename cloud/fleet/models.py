@@ -15,7 +15,7 @@ LOCAL_SECTIONS = ("node", "uplink")
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ClaimCode(BaseModel):

@@ -39,6 +39,6 @@ class TagEvent(BaseModel):
 class Location(BaseModel):
     """Where the store is in GS1's world: an SGLN without its extension, or none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     sgln: Annotated[str, Field(pattern=r"^[0-9]{6,12}\.[0-9]{0,6}$", min_length=13, max_length=13)] | None

@@ -10,7 +10,7 @@ Card = Annotated[str, Field(pattern=r"^[0-9]{8,19}$")]
 
 
 class NewMember(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     card: Card
     name: str = Field(default="", max_length=200)
     traits: dict[str, str | int | float | bool] = Field(default={}, max_length=100)

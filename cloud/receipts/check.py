@@ -15,7 +15,10 @@ def problems(receipt: Receipt, index: int, known_stores: frozenset[str]) -> list
         if numbers.count(line.line_no) > 1:
             found.append(Problem(f"line number {line.line_no} stands twice", f"{where}.lines", line.line_no))
         if line.amount != amount(line):
-            message = f"amount is {line.amount}, {line.qty} × {line.unit_price} − {line.discount} makes {amount(line)}"
+            message = (
+                f"amount is {line.amount}, {line.qty} thousandths × {line.unit_price} − {line.discount} make "
+                f"{amount(line)} minor units (qty 1000 is one piece)"
+            )
             found.append(Problem(message, f"{where}.lines.amount", line.line_no))
     total = sum(line.amount for line in receipt.lines)
     if receipt.total != total:

@@ -78,7 +78,7 @@ def test_a_line_is_rounded_half_away_from_zero(
 SECOND = LINE | {"line_no": 2}
 WRONG = [
     ("line amount", receipt("bad", lines=[LINE, SECOND | {"amount": 451}]),
-     {"line": 2, "field": "receipts[1].lines.amount", "message": "amount is 451, 1000 × 500 − 50 makes 450"}),
+     {"line": 2, "field": "receipts[1].lines.amount", "message": "amount is 451, 1000 thousandths × 500 − 50 make 450 minor units (qty 1000 is one piece)"}),
     ("total", receipt("bad", total=451), {"field": "receipts[1].total", "message": "total is 451, the lines make 450"}),
     ("unknown store", receipt("bad", store="nowhere"),
      {"field": "receipts[1].store", "message": "unknown store 'nowhere'"}),
