@@ -1,4 +1,4 @@
-"""A batch's columns as numpy views, and many batches as one binary COPY buffer; no Python object per window."""
+"""A batch's columns as numpy views, and many batches as the rows of one binary COPY; no Python object per window."""
 
 import struct
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from contract.messages import SIGHTING_COLUMNS, Sightings
 
 POSTGRES_EPOCH_US = 946_684_800_000_000
 """2000-01-01 UTC, from where PostgreSQL counts its timestamps."""
+DAY_US = 86_400_000_000
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
@@ -27,6 +28,10 @@ _FIELDS = (
     ("kind", ">i2"),
 )
 ROW = np.dtype([("fields", ">i2")] + [(f"{n}{s}", ">i4" if s else t) for n, t in _FIELDS for s in ("_length", "")])
+_EMPTY_ROW = np.zeros((), ROW)
+_EMPTY_ROW["fields"] = len(_FIELDS)
+for _name, _dtype in _FIELDS:
+    _EMPTY_ROW[f"{_name}_length"] = int(_dtype[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +56,38 @@ def windows(batch: Sightings) -> Windows:
     return Windows(time_us, subject, kind, radio, rssi.astype(np.float32) / np.float32(10), peak, count)
 
 
-def copy_rows(parts: Sequence[tuple[Windows, int]]) -> bytes:
-    """The windows of many batches, each with its node's key, as the rows of a binary COPY into `sighting`."""
-    rows = np.empty(sum(w.time_us.size for w, _ in parts), ROW)
-    rows["fields"] = len(_FIELDS)
-    for name, dtype in _FIELDS:
-        rows[f"{name}_length"] = int(dtype[-1])
-    start = 0
-    for w, node_key in parts:
-        here = rows[start : start + w.time_us.size]
-        here["time"] = w.time_us - POSTGRES_EPOCH_US
-        here["subject"] = w.subject.view(np.int64)
-        here["node_key"] = node_key
-        here["radio"] = w.radio.view(np.int32)
-        here["rssi"] = np.rint(w.rssi_dbm * 10)
-        here["count"] = np.minimum(w.count, 32_767)
-        here["peak"] = w.peak_dbm
-        here["kind"] = w.kind
-        start += w.time_us.size
-    return rows.tobytes()
+@dataclass(frozen=True, slots=True)
+class CopyRows:
+    """Rows for a binary COPY into `sighting`, between COPY_HEADER and COPY_TRAILER."""
+
+    data: memoryview
+    days: tuple[int, ...]
+    """The days that the rows lie in, counted from 1970-01-01 UTC."""
+
+
+def copy_rows(batches: Sequence[Sightings], node_keys: Sequence[int]) -> CopyRows:
+    """The windows of at least one batch, each with its node's key: every column of all batches is converted at once."""
+    counts = [batch.header.n for batch in batches]
+    dt, subject, kind, radio, rssi, peak, count = (
+        np.frombuffer(b"".join([batch.columns[i] for batch in batches]), column.dtype)
+        for i, column in enumerate(SIGHTING_COLUMNS)
+    )
+    t0_us = np.array([batch.header.t0 for batch in batches], np.int64)
+    time_us = np.repeat(t0_us, counts) + dt.astype(np.int64) * 1_000
+    rows = np.full(time_us.size, _EMPTY_ROW)
+    rows["time"] = time_us - POSTGRES_EPOCH_US
+    rows["subject"] = subject.view(np.int64)
+    rows["node_key"] = np.repeat(np.array(node_keys, np.int32), counts)
+    rows["radio"] = radio.view(np.int32)
+    rows["rssi"] = rssi
+    rows["count"] = np.minimum(count, 32_767)
+    rows["peak"] = peak
+    rows["kind"] = kind
+    return CopyRows(rows.view(np.uint8).data, _days(time_us))
+
+
+def _days(time_us: npt.NDArray[np.int64]) -> tuple[int, ...]:
+    first, last = (int(day) for day in (time_us.min() // DAY_US, time_us.max() // DAY_US)) if time_us.size else (0, -1)
+    if last - first > 1:  # a node's clock or its backlog: days between may be empty
+        return tuple(np.unique(time_us // DAY_US).tolist())
+    return tuple(range(first, last + 1))

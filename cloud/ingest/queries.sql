@@ -17,9 +17,12 @@ SELECT digest FROM batch WHERE tenant_id = %(tenant)s AND node = %(node)s AND ep
 SELECT n.tenant_id, n.store_id, n.node, n.node_key FROM node n WHERE n.retired_at IS NULL
 
 -- name: enqueue
--- Hand batches to the locator.
-INSERT INTO locate_queue (tenant_id, store_id, node, payload)
-SELECT * FROM unnest(%(tenant)s::text[], %(store)s::text[], %(node)s::text[], %(payload)s::bytea[])
+-- Hand batches to the locator, in the order of the arrays, and wake it at once instead of at its next look.
+WITH queued AS (
+    INSERT INTO locate_queue (tenant_id, store_id, node, payload)
+    SELECT * FROM unnest(%(tenant)s::text[], %(store)s::text[], %(node)s::text[], %(payload)s::bytea[])
+)
+SELECT pg_notify('aisle_queue', %(stores)s)
 
 -- name: ensure_day
 -- Make the day's partition of sightings.
@@ -52,16 +55,33 @@ WHERE tenant_id = %(tenant)s AND node = %(node)s AND store_id = %(store)s
 UPDATE node SET state = %(state)s, state_at = at_us(%(now)s)
 WHERE tenant_id = %(tenant)s AND node = %(node)s AND store_id = %(store)s AND state IS DISTINCT FROM %(state)s
 
--- name: announce
--- Wake the locator at once instead of at its next look.
-SELECT pg_notify('aisle_queue', %(stores)s)
+-- name: letters
+-- Dead letters that were not taken on a retry, the newest first.
+SELECT dead_letter_id, us(at), tenant_id, node, topic, reason, detail, length(payload), times FROM dead_letter
+WHERE retried_at IS NULL AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+ORDER BY at DESC, dead_letter_id DESC LIMIT %(limit)s
 
 -- name: letters_to_retry
--- Dead letters that may be storable now (an unknown node was claimed, a newer build reads a newer version).
+-- Dead letters that may be storable now (an unknown node was claimed, a newer build reads a newer version), oldest first.
 SELECT dead_letter_id, topic, payload FROM dead_letter
-WHERE retried_at IS NULL AND topic LIKE 'aisle/v1/up/%%' AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-ORDER BY dead_letter_id LIMIT 1000 FOR UPDATE SKIP LOCKED
+WHERE retried_at IS NULL AND topic LIKE 'aisle/v1/up/%%' AND dead_letter_id > %(after)s
+  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+ORDER BY dead_letter_id LIMIT 100 FOR UPDATE SKIP LOCKED
 
 -- name: letter_retried
 -- A dead letter was offered to the store again and taken.
 UPDATE dead_letter SET retried_at = now() WHERE dead_letter_id = ANY(%(ids)s)
+
+-- name: ledger
+-- What the ledger knows, and what the locator has yet to read.
+SELECT count(*), coalesce(sum(events), 0)::bigint, us(max(stored_at)), (SELECT count(*) FROM locate_queue) FROM batch
+
+-- name: letters_by_reason
+-- Open dead letters.
+SELECT reason, count(*) FROM dead_letter WHERE retried_at IS NULL GROUP BY reason ORDER BY reason
+
+-- name: nodes_hold
+-- What each node said that it still holds.
+SELECT tenant_id, store_id, node, state, us(health_at), coalesce((health ->> 'outbox_rows')::bigint, 0),
+       coalesce((health ->> 'outbox_oldest_s')::float8, 0), coalesce((health ->> 'dropped')::bigint, 0)
+FROM node WHERE retired_at IS NULL ORDER BY tenant_id, store_id, node

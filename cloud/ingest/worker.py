@@ -1,140 +1,177 @@
-"""The ingest process: takes what is queued, stores it in one transaction, tells the nodes, then tells the broker."""
+"""The ingest process: takes what has arrived, stores it in one transaction, tells the nodes, then tells the broker.
+
+Run as many as you like: they share the messages (`$share`), and whatever two of them get is stored once. One of them
+waits for nobody: what it has not taken stays at the broker, what the broker has not taken stays in the nodes' outboxes.
+"""
 
 import logging
-import queue
+import random
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-import paho.mqtt.client as mqtt
+import mqtt5
 import psycopg
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from cloud import db
-from cloud.config import BrokerUrl, Settings
+from cloud.config import Settings
+from cloud.ingest.session import BrokerAway, Session
 from cloud.ingest.store import Message, Outcome, Store
-from contract.codec import decode_small, encode_small
-from contract.errors import ContractError
-from contract.messages import Ack, Rejection, Status
-from contract.topics import ALL_STATUS, SHARED_UP, parse_status
+from contract.codec import encode_small
+from contract.messages import Ack, Rejection
+from contract.topics import ALL_STATUS, SHARED_UP
 
 log = logging.getLogger(__name__)
-sql = db.statements("cloud.ingest")
 
-MOST_MESSAGES = 500
-"""Messages a transaction: beyond some hundred the rate gains nothing, the latency loses."""
-RECEIVE_MAXIMUM = 2_000
-"""Messages that the broker may hand over before the first is acknowledged: bounds this process's memory."""
+WAIT_S = 0.5
+"""For the first message, so that a signal is heard soon."""
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 5.0
+STORED_WITHIN_S = 30.0
+"""For one transaction. A connection of which only our end is left would be waited for until TCP gives it up, which may
+be never; and the broker waits for a sign of us for one and a half times `session.KEEPALIVE_S`."""
+HELD_S = 10.0
+"""A session that held for less is a failure like any other."""
+
+
+class TookTooLong(psycopg.OperationalError):
+    """The database did not answer within STORED_WITHIN_S."""
 
 
 class Ingest:
-    """Connects broker and database. The MQTT thread only fills the queue; everything else happens in `run`."""
+    """Connects broker and database; everything happens in `run`, on one thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._dsn = settings.service_dsn
         self._broker = settings.broker
-        self._queue: queue.SimpleQueue[mqtt.MQTTMessage] = queue.SimpleQueue()
-        self._clock = settings.clock
-        self._store = Store(self._clock)
+        self._store = Store(settings.clock)
         self._stopping = False
-        self._client = self._new_client()
+        self._conn: Connection[TupleRow] | None = None
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        conn = db.connect(self._dsn, "ingest", autocommit=True)
-        self._connect(self._broker)
-        self._client.loop_start()
+        signal.signal(signal.SIGALRM, _too_long)
+        self._conn = self._database(None)
         log.info("ingest is ready")
+        pauses, said = _Pauses(), False
         while not self._stopping:
-            messages = self._next()
-            while messages and not self._stopping:
-                try:
-                    self._handle(conn, messages)
-                    break
-                except psycopg.OperationalError:
-                    conn.close()
-                    conn = db.connect(self._dsn, "ingest", autocommit=True)
-        self._client.disconnect()
-        self._client.loop_stop()
-        conn.close()
+            begun = time.monotonic()
+            try:
+                with self.open_session() as session:
+                    log.info("broker connected")
+                    said = False
+                    self._serve(session)
+            except BrokerAway as error:
+                if time.monotonic() - begun > HELD_S:
+                    pauses = _Pauses()
+                if not said:
+                    log.warning("broker away (%s), retrying", error)
+                    said = True
+                self._sleep(pauses.next_s(), None)
+        if self._conn is not None:
+            self._conn.close()
 
-    def _handle(self, conn: Connection[TupleRow], messages: Sequence[mqtt.MQTTMessage]) -> None:
-        states = [m for m in messages if m.topic.startswith("aisle/v1/status/")]
-        for message in states:
-            _mark_state(conn, message, self._clock.now_us())
-        batches = [Message(m.topic, bytes(m.payload)) for m in messages if not m.topic.startswith("aisle/v1/status/")]
-        if batches:
-            self._tell(self._store.take(conn, batches))
-        for message in messages:
-            self._client.ack(message.mid, message.qos)
-
-    def _tell(self, outcome: Outcome) -> None:
-        """One ack a node and epoch: the ranges that the database holds, and what it refused."""
-        for address, epoch in outcome.stored.keys() | outcome.rejected.keys():
-            ack = Ack(
-                epoch=epoch,
-                stored=ranges(outcome.stored.get((address, epoch), [])),
-                rejected=tuple(Rejection(*r) for r in outcome.rejected.get((address, epoch), [])),
-            )
-            self._client.publish(address.down("ack"), encode_small(ack), qos=1)
-
-    def _next(self) -> list[mqtt.MQTTMessage]:
-        """What is queued, at most MOST_MESSAGES; waits a moment for the first."""
-        try:
-            taken = [self._queue.get(timeout=0.5)]
-        except queue.Empty:
-            return []
-        while len(taken) < MOST_MESSAGES and not self._queue.empty():
-            taken.append(self._queue.get())
-        return taken
-
-    def _new_client(self) -> mqtt.Client:
+    def open_session(self) -> Session:
+        """Connected and subscribed. Raises BrokerAway."""
         name = f"ingest-{socket.gethostname()}-{time.time_ns():x}"
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5, manual_ack=True)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_message = lambda _client, _data, message: self._queue.put(message)
-        client.reconnect_delay_set(1, 30)
-        client.max_queued_messages_set(0)
-        return client
+        return Session.open(self._broker, name, (SHARED_UP, ALL_STATUS))
 
-    def _connect(self, broker: BrokerUrl) -> None:
-        self._client.username_pw_set(broker.username, broker.password)
-        if broker.tls:
-            self._client.tls_set(broker.ca, broker.cert, broker.key)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        self._client.connect_async(broker.host, broker.port, keepalive=20, clean_start=True, properties=properties)
+    def _serve(self, session: Session) -> None:
+        while not self._stopping:
+            arrived = session.receive(WAIT_S)
+            outcome = self._take(session, arrived) if arrived else None
+            if outcome is not None:
+                session.send([*acks(outcome), *outcome.orders], arrived)
 
-    def _on_connect(
-        self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, code: ReasonCode, _props: Properties | None
-    ) -> None:
-        if code.is_failure:
-            log.warning("broker refused: %s", code)
-            return
-        log.info("broker connected")
-        client.subscribe([(SHARED_UP, SubscribeOptions(qos=1)), (ALL_STATUS, SubscribeOptions(qos=1))])
+    def _take(self, session: Session, arrived: Sequence[mqtt5.PublishPacket]) -> Outcome | None:
+        """Store it, however long the database is away; None if we are told to stop before."""
+        messages = [Message(packet.topic, packet.payload) for packet in arrived]
+        pauses = _Pauses()
+        while not self._stopping:
+            self._conn = self._conn or self._database(session)
+            if self._conn is None:
+                break
+            try:
+                with _time_limit(STORED_WITHIN_S):
+                    return self._store.take(self._conn, messages)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                log.warning("not stored, trying again: %s", str(error).strip().splitlines()[0])
+                self._conn.close()
+                self._conn = None
+                self._sleep(pauses.next_s(), session)
+        return None
 
-    def _on_disconnect(
-        self, _client: mqtt.Client, _data: object, _flags: mqtt.DisconnectFlags, code: ReasonCode, _p: Properties | None
-    ) -> None:
-        # What was queued of the broken session will come again: storing it twice is harmless, acknowledging it is not.
-        while not self._queue.empty():
-            self._queue.get()
-        if not self._stopping:
-            log.warning("broker away (%s), retrying", code)
+    def _database(self, session: Session | None) -> Connection[TupleRow] | None:
+        """A connection, waited for as long as it takes; None if we are told to stop before."""
+        pauses, said = _Pauses(), False
+        while not self._stopping:
+            try:
+                conn = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2, application_name="aisle ingest")
+            except psycopg.OperationalError as error:
+                if not said:
+                    log.warning("database away, retrying: %s", str(error).strip().splitlines()[-1])
+                    said = True
+                self._sleep(pauses.next_s(), session)
+                continue
+            if said:
+                log.warning("database is back")
+            return conn
+        return None
+
+    def _sleep(self, seconds: float, session: Session | None) -> None:
+        """Wait, and meanwhile keep the session and hear signals."""
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if session is not None:
+                session.keep_alive()
+            time.sleep(min(left, WAIT_S))
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self._stopping = True
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """SIGALRM after so many seconds, unless the block is done before."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _too_long(_signal: int, _frame: object) -> None:
+    raise TookTooLong(f"no answer within {STORED_WITHIN_S:g} s")
+
+
+class _Pauses:
+    """Between attempts: twice as long each time, with jitter."""
+
+    def __init__(self) -> None:
+        self._next_s = RETRY_FIRST_S
+
+    def next_s(self) -> float:
+        """The next pause in seconds."""
+        most_s, self._next_s = self._next_s, min(self._next_s * 2, RETRY_MOST_S)
+        return random.uniform(most_s / 2, most_s)
+
+
+def acks(outcome: Outcome) -> list[tuple[str, bytes]]:
+    """One ack a node and epoch, as topic and payload: the ranges that the database holds, and what it refused."""
+    told = []
+    for address, epoch in outcome.stored.keys() | outcome.rejected.keys():
+        ack = Ack(
+            epoch=epoch,
+            stored=ranges(outcome.stored.get((address, epoch), [])),
+            rejected=tuple(Rejection(*r) for r in outcome.rejected.get((address, epoch), [])),
+        )
+        told.append((address.down("ack"), encode_small(ack)))
+    return told
 
 
 def ranges(seqs: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -146,14 +183,3 @@ def ranges(seqs: Sequence[int]) -> tuple[tuple[int, int], ...]:
         else:
             found.append((seq, seq))
     return tuple(found)
-
-
-def _mark_state(conn: Connection[TupleRow], message: mqtt.MQTTMessage, now_us: int) -> None:
-    try:
-        address = parse_status(message.topic)
-        status = decode_small(bytes(message.payload), Status)
-    except ContractError as error:
-        log.warning("status ignored: %s", error)
-        return
-    values = {"tenant": address.tenant, "node": address.node, "store": address.store}
-    conn.execute(sql.mark_state, values | {"state": status.state, "now": now_us})

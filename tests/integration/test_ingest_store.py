@@ -1,8 +1,10 @@
 """What arrives is stored exactly once, or buried with its reason: never half, never with its neighbours."""
 
+import gzip
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +19,21 @@ from psycopg.rows import TupleRow
 from cloud.ingest.store import RETIRED_AFTER_S, Message, NodeDirectory, Outcome, Store, UnknownNode
 from cloud.ingest.worker import ranges
 from contract import codec
-from contract.messages import SIGHTING_COLUMNS, Crowd, CrowdRow, Header, Health, Presence, PresenceRow, Sightings
+from contract.messages import (
+    SIGHTING_COLUMNS,
+    Crowd,
+    CrowdRow,
+    Header,
+    Health,
+    Presence,
+    PresenceRow,
+    Sightings,
+    SourceHealth,
+    Status,
+    TagRow,
+    Tags,
+)
+from contract.orders import KeyWant, Roster, decode_keys, encode_order
 from contract.topics import NodeAddress
 from tests.conftest import NODE, OTHER_NODE, Database
 from tests.integration.cloud_support import NOON_US, superuser
@@ -44,9 +60,19 @@ def presence(seq: int, state: Any = "enter") -> Message:
     return Message(NODE.up("presence"), codec.encode(Presence(header("presence", seq, 1), (row,))))
 
 
+def tags(seq: int) -> Message:
+    row = TagRow("30395dfa835a2c4000000001", "arrived", "shelf-1", -10, -2_000, rssi=-61.5, reads=3)
+    return Message(NODE.up("tags"), codec.encode(Tags(header("tags", seq, 1), (row,))))
+
+
 def health(boot: str = "boot-1", node: NodeAddress = NODE) -> Message:
-    said = Health(NOON_US, boot, "1", "c" * 12, 1.0, "trusted", 1, 1.0, 1, 0, 0.0, 0, 0, 30.0, 0)
+    said = Health(NOON_US, boot, "1", "c" * 12, 1.0, "trusted", 1, 1.0, 1, 7, 0.0, 0, 0, 30.0, 0)
+    said = msgspec.structs.replace(said, sources={"ble": SourceHealth("ok", heard=5)})
     return Message(node.up("health"), codec.encode_small(said))
+
+
+def status(state: Any, node: NodeAddress = NODE) -> Message:
+    return Message(node.status, codec.encode_small(Status(state, "boot-1", NOON_US)))
 
 
 @pytest.fixture
@@ -113,6 +139,13 @@ def test_another_content_under_a_known_name_is_buried_and_the_first_is_kept(conn
     assert len(rows(conn, "SELECT 1 FROM locate_queue")) == 1
 
 
+def renamed(payload: bytes, field: int, value: int) -> bytes:
+    """A sightings batch with another value in one of its header's fields."""
+    fields = msgspec.msgpack.decode(payload)
+    fields[field] = value
+    return msgspec.msgpack.encode(fields)
+
+
 GOOD = sightings(9)
 CUT = Message(GOOD.topic, GOOD.payload[:-20])
 LONG = Message(GOOD.topic, b"\x00" * 2_000_000)
@@ -135,6 +168,18 @@ BAD = [
     ("2 MB", LONG, "TooLarge", []),
     ("2 MB behind a good header", replace(GOOD, payload=msgspec.msgpack.encode(
         [*msgspec.msgpack.decode(GOOD.payload)[:11], [b"\x00" * 2_000_000]])), "TooLarge", [9]),
+    ("a gzip file that would grow a thousandfold", replace(GOOD, payload=gzip.compress(b"\x00" * 2_000_000)),
+     "NotABatch", []),
+    ("an array that claims four billion fields", replace(GOOD, payload=b"\xdd\xff\xff\xff\xff\x01"), "NotABatch", []),
+    ("a hundred thousand arrays in one another", replace(GOOD, payload=b"\x91" * 100_000 + b"\x01"), "NotABatch", []),
+    ("the same as JSON", replace(GOOD, payload=b'{"v":' * 40_000), "NotABatch", []),
+    ("a million rows announced", replace(GOOD, payload=renamed(GOOD.payload, 10, 1_000_000)), "TooLarge", []),
+    ("a number that is none", replace(presence(9), payload=presence(9).payload.replace(b"0.9", b"NaN")),
+     "NotABatch", []),
+    ("more than any number", replace(presence(9), payload=presence(9).payload.replace(b"0.9", b"1e999")),
+     "NotABatch", []),
+    ("a confidence of two", replace(presence(9), payload=presence(9).payload.replace(b"0.9", b"2.0")), "BadRows", [9]),
+    ("a level that is none", replace(tags(9), payload=tags(9).payload.replace(b"-61.5", b"-1e30")), "BadRows", [9]),
     ("a crowd of four, whom one could tell apart", crowd(9, radios=4), "NotStorable", [9]),
     ("a crowd without an hour", crowd(9, radios=-1), "NotStorable", [9]),
     ("a NUL in a heartbeat", health(boot="\x00"), "NotStorable", []),
@@ -156,6 +201,80 @@ def test_what_cannot_be_stored_is_buried_alone_and_its_neighbours_are_stored(
     assert rows(conn, "SELECT seq FROM batch ORDER BY seq") == [(1,), (2,), (3,)]
 
 
+def test_one_among_many_that_the_database_refuses_is_found_by_halves(conn) -> None:
+    store = Store()
+    outcome = store.take(conn, [*(sightings(n) for n in range(1, 60)), crowd(60, radios=2), crowd(61, radios=9)])
+    assert told(outcome) == ([*range(1, 60), 61], [(60, "NotStorable")])
+    assert (outcome.events, outcome.buried) == (59 * 3 + 1, 1)
+    # Each transaction that is rolled back takes a number too: far fewer than one for each message.
+    (taken,) = rows(conn, "SELECT count(DISTINCT xmin::text) FROM batch")[0]
+    assert taken <= 6
+
+
+def test_tags_are_stored_and_not_for_the_locator(conn) -> None:
+    assert told(Store().take(conn, [tags(1), tags(1)])) == ([1, 1], [])
+    assert rows(conn, "SELECT encode(epc, 'hex'), zone, reads FROM tag_event") == [
+        ("30395dfa835a2c4000000001", "shelf-1", 3)
+    ]
+    assert rows(conn, "SELECT count(*) FROM locate_queue") == [(0,)]
+
+
+def test_processes_that_store_the_same_at_once_never_wait_for_one_another(conn, database: Database) -> None:
+    beats = [health(), health(node=OTHER_NODE)]
+    batches = [sightings(n, node=node) for n in range(1, 41) for node in (NODE, OTHER_NODE)]
+
+    def run(seed: int) -> list[Outcome]:
+        mix, outcomes = random.Random(seed), []
+        with psycopg.connect(database.service, autocommit=True) as own:
+            for _ in range(8):
+                some = [*beats, *batches]
+                mix.shuffle(some)
+                outcomes.append(Store().take(own, some))  # a deadlock would be an OperationalError
+        return outcomes
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = [outcome for some in pool.map(run, range(3)) for outcome in some]
+    assert sum(outcome.events for outcome in outcomes) == len(batches) * 3
+    assert rows(conn, "SELECT count(*) FROM sighting") == [(len(batches) * 3,)]
+    assert all(told(outcome) == (sorted([*range(1, 41)] * 2), []) for outcome in outcomes)
+
+
+def test_a_request_is_answered_and_leaves_nothing_behind(conn) -> None:
+    want = KeyWant("node-1", "2026-09-22", b"\x04" * 65, None, b"certificate", b"signature")
+    asked = Message(NODE.up("keys"), encode_order(want))
+    strange = Message(STRANGER.up("keys"), encode_order(want))
+    bad = Message(NODE.up("keys"), b"\xff")
+    outcome = Store().take(conn, [status("online", OTHER_NODE), asked, strange, bad])
+    answers = [(order.topic, decode_keys(order.payload)) for order in outcome.orders]
+    assert [(topic, type(said)) for topic, said in answers] == [
+        (NODE.down("keys"), Roster),
+        (OTHER_NODE.down("keys"), KeyWant),
+    ]
+    assert letters(conn) == [] and told(outcome) == ([], [])
+
+
+def test_a_node_that_nobody_knows_is_looked_up_once_and_not_for_each_of_its_messages(conn) -> None:
+    looked = 0
+    execute = conn.execute
+
+    def counting(query: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal looked
+        looked += "node_key" in str(query)
+        return execute(query, *args, **kwargs)
+
+    conn.execute = counting  # the statement is what is counted, and it runs
+    outcome = Store().take(conn, [sightings(n, node=STRANGER) for n in range(1, 21)])
+    assert len(told(outcome)[1]) == 20
+    assert looked == 1
+
+
+def test_a_status_says_who_is_there_and_a_bad_one_is_left_aside(conn) -> None:
+    bad = Message(NODE.status, b"{}")
+    Store().take(conn, [status("online"), status("online", OTHER_NODE), bad, status("offline", OTHER_NODE)])
+    assert rows(conn, "SELECT node, state FROM node ORDER BY node") == [("node-1", "online"), ("node-2", "offline")]
+    assert letters(conn) == []
+
+
 def test_a_letters_detail_is_cut_and_holds_no_nul(conn) -> None:
     Store().take(conn, [Message("aisle/v1/up/" + "x" * 2_000, b"")])
     (detail,) = rows(conn, "SELECT detail FROM dead_letter")[0]
@@ -165,7 +284,8 @@ def test_a_letters_detail_is_cut_and_holds_no_nul(conn) -> None:
 def test_a_heartbeat_is_kept_and_makes_no_batch(conn) -> None:
     outcome = Store().take(conn, [health()])
     assert told(outcome) == ([], [])
-    assert rows(conn, "SELECT state, health ->> 'version' FROM node WHERE node = 'node-1'") == [("online", "1")]
+    kept = "SELECT state, health ->> 'version', health #>> '{sources,ble,heard}' FROM node WHERE node = 'node-1'"
+    assert rows(conn, kept) == [("online", "1", "5")]
     assert rows(conn, "SELECT count(*) FROM batch") == [(0,)]
 
 
@@ -192,6 +312,18 @@ def test_days_are_made_when_their_first_window_arrives(conn) -> None:
     # The refused crowd undoes the transaction, and the new day's partition with it: it is made again.
     store.take(conn, [sightings(2, t0=t0 + 86_400_000_000), crowd(4, radios=2)])
     assert len(rows(conn, "SELECT 1 FROM sighting")) == 5
+
+
+def test_a_day_that_another_process_is_just_making_is_waited_for(conn, database: Database) -> None:
+    with psycopg.connect(database.service) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT ensure_day('sighting', at_us(%s)::date)", (NOON_US,))
+        taking = pool.submit(Store().take, conn, [sightings(1)])
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with superuser(database) as admin:
+            while not admin.execute(waits).fetchone() and not taking.done():
+                time.sleep(0.01)
+        other.commit()
+        assert told(taking.result(20)) == ([1], [])
 
 
 @pytest.mark.parametrize(

@@ -338,19 +338,15 @@ def test_the_products_own_two_ends_speak_through_it(shipped):
     environ = {"AISLE_BROKER": f"mqtts://localhost:{shipped.port}", "AISLE_SERVICE_DSN": "never used"}
     files = {"CA": "ca.crt", "CERT": "cloud.crt", "KEY": "cloud.key"}
     settings = Settings(environ | {f"AISLE_BROKER_{part}": str(shipped.certs / file) for part, file in files.items()})
-    ingest = Ingest(settings)
-    ingest._connect(settings.broker)
-    ingest._client.loop_start()
+    node.start()
     try:
-        node.start()
-        deadline = time.monotonic() + 10
-        while not (batch := ingest._next()):
-            assert time.monotonic() < deadline
-        assert batch[0].topic == NODE.status
+        with Ingest(settings).open_session() as session:
+            deadline = time.monotonic() + 10
+            while not (batch := session.receive(0.5)):
+                assert time.monotonic() < deadline
+            assert batch[0].topic == NODE.status
     finally:
         node.stop(1.0)
-        ingest._client.disconnect()
-        ingest._client.loop_stop()
 
 
 def test_the_recipe_refuses_what_the_product_does_not_take_as_a_name(tmp_path):
