@@ -34,16 +34,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 
 @app.command()
 def ingest(
-    events: Annotated[int, typer.Option(min=1_000, help="Events in each of the runs at full speed.")] = 300_000,
+    events: Annotated[int, typer.Option(min=1_000, help="Events in each of the runs at full speed.")] = 1_000_000,
     paced_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each run at 20,000 events a second.")] = 3.0,
-    publishers: Annotated[int, typer.Option(min=1, max=50, help="Nodes that speak at once.")] = 20,
+    publishers: Annotated[int, typer.Option(min=1, max=50, help="Nodes that speak at once.")] = 50,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Ingest processes that share the work.")] = 2
+    * (os.cpu_count() or 1),
     runs: Annotated[int, typer.Option(min=1, max=9, help="The medians of so many runs are told.")] = 3,
     as_json: AsJson = False,
 ) -> None:
     """MQTT to commit, 100 events a message, with the ledger; its peer is COPY alone into the same table."""
     from cli.bench.ingest import measure
 
-    _print(lambda: measure(events, paced_s, publishers, runs), "ingest", as_json)
+    _print(lambda: measure(events, paced_s, publishers, runs, workers), "ingest", as_json)
 
 
 @app.command()
