@@ -33,7 +33,6 @@ HISTORY_DAY_S = 20
 """Roughly what a day of history takes: the clock begins so much earlier, so that live begins at a busy minute."""
 SETTING_UP_US = 180 * 1_000_000
 """History ends when the store is set up, at most so long after the clock began."""
-DRAIN_S = 30.0
 
 
 @app.command()
@@ -55,6 +54,7 @@ def demo(
 ) -> None:
     """Simulate a store: six nodes, shoppers with tags and phones, a till, a campaign; with its console and app.
 
+    Two nodes read RFID tags of goods and members' cards, one counts phones that look for Wi-Fi: live, not in history.
     Ctrl-C ends it; the next start goes on where it stopped. Everything listens on this machine only.
     """
     console = Console(stderr=True)
@@ -200,7 +200,10 @@ def _welcome(store: SimulatedStore) -> Panel:
         f"app       {url}/app/\n"
         f"  card        {member['card']}\n"
         f"  code        {member['activation_code']} (good for three devices)\n"
-        f"api       {url}/docs\n\nDEMO DATA: a simulated store, nobody real."
+        f"api       {url}/docs\n"
+        f"inventory {url}/v1/stores/{store.scenario.store.store}/inventory\n"
+        "            tags by zone, for who is signed in to the console; live only\n\n"
+        "DEMO DATA: a simulated store, nobody real."
     )
     return Panel(text, title=f"Aisle - {store.scenario.store.name}", expand=False)
 
@@ -265,11 +268,11 @@ def _watch(store: SimulatedStore, for_s: float | None, console: Console) -> None
 def _finish(store: SimulatedStore) -> dict[str, Any]:
     """End people and nodes, drain, and count."""
     seen = store.stop_people()
-    for node in store.nodes:
-        store.cloud.processes.stop(f"node-{node.node}")
+    store.stop_nodes()
     with store.staff() as api:
-        _drain(store, api)
+        store.drain(api)
         progress = api.get("/v1/progress").raise_for_status().json()
+        stock = api.get(f"/v1/stores/{store.scenario.store.store}/inventory").raise_for_status().json()
     return {
         "events_stored": progress["events_stored"],
         "events_lost": store.accepted() - progress["events_stored"],
@@ -284,18 +287,5 @@ def _finish(store: SimulatedStore) -> dict[str, Any]:
         "push_p95_ms": seen.get("push_p95_ms"),
         "pushes_live": len(seen.get("push_latencies_ms", ())),
         "pushes_without_trigger": seen.get("pushes_without_trigger"),
+        "tagged_things": sum(article["tags"] for article in stock),
     }
-
-
-def _drain(store: SimulatedStore, api: httpx.Client) -> None:
-    """Until every outbox is empty and the story is told. What a stopped node still holds, a new start of it sends."""
-    deadline = time.monotonic() + DRAIN_S
-    if store.waiting():
-        for node in store.nodes:
-            store.cloud.processes.restart(f"node-{node.node}")
-    while store.waiting() or api.get("/v1/progress/queue").raise_for_status().json()["queue"]:
-        if time.monotonic() > deadline:
-            raise StackError(
-                f"{store.waiting()} batches were not stored within {DRAIN_S:g} s; see {store.cloud.root}/logs"
-            )
-        time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A store at the pace of the shared clock: adverts on the air, receipts at the till and phones, in one process."""
+"""A store at the pace of the shared clock, in one process: adverts, tags and probe requests, the till, phones."""
 
 import asyncio
 import heapq
@@ -7,7 +7,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import date
 from functools import partial
 
@@ -20,14 +21,19 @@ from contract.identity import token_slot
 from simulators import scenario as scenarios
 from simulators.adverts import Advert, frame
 from simulators.air import Air
+from simulators.desk import Desk
 from simulators.devices import JITTER_US, NOBODY, Devices
 from simulators.phone import App, Offer, Phone, shown_on
+from simulators.probes import Probes, handsets
 from simulators.radio import RadioModel
+from simulators.rfid import Carried, Readers
 from simulators.run import RunFiles, Sessions
 from simulators.setup import consents
 from simulators.summary import Summary, latencies, percentile
+from simulators.tagged import Handled, card_epc, holds_card, pieces
 from simulators.till import Receipt, Till, receipt_of
 from simulators.truth import Shown, Trigger, TruthFile, triggers
+from simulators.wifi_air import datagrams
 from simulators.world import Day, World, card
 from simulators.zones import Ints
 
@@ -87,8 +93,17 @@ class LiveStore:
     """Plays the days of a world from the instant it is made. Truth goes to a file, never to the product."""
 
     def __init__(
-        self, world: World, files: RunFiles, clock: Clock, client: httpx.AsyncClient, truth: TruthFile, air: Air
+        self,
+        world: World,
+        files: RunFiles,
+        clock: Clock,
+        client: httpx.AsyncClient,
+        truth: TruthFile,
+        air: Air,
+        readers: Readers,
+        wifi: Mapping[str, Callable[[bytes], None]],
     ) -> None:
+        """`wifi` sends a frame to a node that hears Wi-Fi."""
         self._world = world
         self._scenario = world.scenario
         self._files = files
@@ -96,6 +111,8 @@ class LiveStore:
         self._client = client
         self._truth = truth
         self._air = air
+        self._readers = readers
+        self._wifi = wifi
         self._sessions = Sessions(files.phones)
         self._radio = RadioModel(world.scenario, world.seed)
         self._phones: dict[int, asyncio.Task[None]] = {}
@@ -105,6 +122,8 @@ class LiveStore:
         self._days = -1
         self._shown: dict[tuple[int, int], Shown] = {}
         self.till = Till(client, files.run.till_key, self._receipt_stored)
+        self.desk = Desk(client, files.run.desk_key)
+        self._cards: dict[int, bytes] = {}
         self._heard = False
         self.from_us = clock.now_us()
         """Since when latencies count: the first moment at which every node listens."""
@@ -113,23 +132,29 @@ class LiveStore:
         self.triggers: list[Trigger] = []
         self.reachable = 0
         self.shown: list[Shown] = []
+        self.bought = self.put_back = 0
+        self.wifi_frames = 0
 
     async def run(self) -> None:
         """Until cancelled."""
         rng = np.random.default_rng()  # which advert is lost need not be repeatable: the clock is not either
         transmitters: Transmitters | None = None
+        probes: Probes | None = None
         while True:
             now_us = self._clock.now_us()
             if self._scenario.date_of(now_us) != self._date:
                 day = self._begin(self._scenario.date_of(now_us), now_us)
                 devices = Devices(self._scenario, self._world.seed, day, self._files.members)
                 transmitters = Transmitters(devices, day, self._radio, rng, now_us)
+                phones = handsets(self._scenario, self._world.seed, day)
+                probes = Probes(self._scenario, day, phones, self._radio, now_us)
             if not self._heard and self._air.heard_by() == set(self._radio.nodes):
                 self._heard, self.from_us = True, now_us
             while self._events and self._events[0][0] <= now_us:
                 heapq.heappop(self._events)[2]()
-            assert transmitters is not None
+            assert transmitters is not None and probes is not None
             transmitters.send(now_us, self._air.send)
+            probes.send(now_us, self._send_wifi)
             await asyncio.sleep(STEP_S)
 
     async def stop(self) -> None:
@@ -157,7 +182,26 @@ class LiveStore:
             self._at(person.leaves_us, partial(self._leave, person.index))
             if person.till_us is not None and person.till_us > now_us:
                 self._at(person.till_us, partial(self._pay, day, person.index))
+        self._lay_out(day, now_us)
         return day
+
+    def _lay_out(self, day: Day, now_us: int) -> None:
+        """The day's tagged things and cards, for the antennas to read."""
+        tagged, seed = self._scenario.tagged, self._world.seed
+        if tagged is None:
+            return
+        self._cards = {
+            person.index: card_epc(tagged, person.member)
+            for person in day.people
+            if person.member is not None and holds_card(tagged, seed, person.member)
+        }
+        cards = [Carried(epc, index, day.people[index].enters_us) for index, epc in self._cards.items()]
+        goods = pieces(self._scenario, seed, day)
+        self._readers.open(day, goods, cards)
+        for handled in (handled for piece in goods for handled in piece.handled):
+            done_us = handled.taken_us if handled.back_us is None else handled.back_us
+            if done_us > now_us:
+                self._at(done_us, partial(self._handled, handled))
 
     def _at(self, at_us: int, happen: Callable[[], None]) -> None:
         heapq.heappush(self._events, (at_us, next(self._order), happen))
@@ -168,6 +212,8 @@ class LiveStore:
         if person.member is None:
             return
         self.members.add((self._days, index))
+        if index in self._cards:
+            self.desk.enrol(card(person.member), self._cards[index])
         member = self._files.members.get(card(person.member))
         if person.app and member is not None:
             app = App(self._client, member, self._sessions)
@@ -208,6 +254,20 @@ class LiveStore:
             self._truth.write("receipt", {"person": index, "receipt": msgspec.to_builtins(receipt)})
             self.till.ring_up(receipt)
 
+    def _handled(self, handled: Handled) -> None:
+        """Somebody has put a piece into their bag, or back on the shelf."""
+        if handled.back_us is None:
+            self.bought += 1
+        else:
+            self.put_back += 1
+        self._truth.write("handled", msgspec.to_builtins(handled) | {"epc": handled.epc.hex()})
+
+    def _send_wifi(self, node: str, frame: bytes) -> None:
+        send = self._wifi.get(node)
+        if send is not None:
+            self.wifi_frames += 1
+            send(frame)
+
     def _receipt_stored(self, receipt: Receipt) -> None:
         logger.debug("receipt %s is stored", receipt.receipt_uid, extra={"action": "receipt_stored"})
 
@@ -232,6 +292,11 @@ class LiveStore:
             receipts_refused=self.till.refused,
             receipts_waiting=self.till.waiting,
             air_bytes_dropped=self._air.dropped,
+            things_bought=self.bought,
+            things_put_back=self.put_back,
+            cards_enrolled=self.desk.enrolled,
+            tags_told=self._readers.told,
+            wifi_frames=self.wifi_frames,
         )
 
 
@@ -245,11 +310,13 @@ async def live(files: RunFiles) -> Summary:
         loop.add_signal_handler(number, stop.set)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     air = Air([node.node for node in scenario.nodes], files.run.air_port)
-    with TruthFile(files.truth) as truth:
+    readers = Readers(scenario, world.seed, files.clock, files.folder)
+    with ExitStack() as stack, TruthFile(files.truth) as truth, readers:  # their ptys are there before the air is
+        wifi = {node: stack.enter_context(datagrams("127.0.0.1", port)) for node, port in files.run.wifi_ports.items()}
         async with httpx.AsyncClient(base_url=files.run.api, limits=limits, trust_env=False) as client, air:
             print(json.dumps({"air_port": air.port}), flush=True)
-            store = LiveStore(world, files, files.clock, client, truth, air)
-            tasks = [asyncio.create_task(store.run()), asyncio.create_task(store.till.run())]
+            store = LiveStore(world, files, files.clock, client, truth, air, readers, wifi)
+            tasks = [asyncio.create_task(work) for work in (store.run(), store.till.run(), store.desk.run())]
             ended = asyncio.create_task(stop.wait())
             await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
             tasks[0].cancel()

@@ -56,6 +56,15 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For history: who may read GET /v1/progress."""
     step_minutes: int = 30
     """For history: simulated minutes between two rounds of phones and tills."""
+    desk_key: str = ""
+    """With which the service desk enrols members' RFID cards; without it nobody's card is known. Live only."""
+    wifi_ports: dict[str, int] = {}
+    """UDP ports on which the nodes with Wi-Fi hear frames. Live only."""
+
+
+def serial_port(folder: Path, node: str, module: str) -> Path:
+    """Where an RFID module of a run can be opened while `live` plays: a link beside RUN.json to the module's pty."""
+    return folder / f"{node}-{module}.tty"
 
 
 class RunFiles:
@@ -66,7 +75,7 @@ class RunFiles:
             self.run = msgspec.json.decode(path.read_bytes(), type=Run)
         except (OSError, msgspec.MsgspecError) as error:
             raise RunError(f"{path}: {error}") from None
-        base = path.resolve().parent
+        base = self.folder = path.resolve().parent
         self.truth = base / self.run.truth
         self.summary = base / self.run.summary
         self.phones = base / self.run.phones

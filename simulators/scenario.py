@@ -12,6 +12,8 @@ import msgspec
 from contract.topics import NAME
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+COMPANY = range(6, 11)
+"""Digits of a GS1 company prefix; there are longer ones, which leave no room for a store's articles."""
 KINDS = ("street", "entrance", "aisle", "shelf", "till", "fitting", "staff")
 
 
@@ -115,6 +117,41 @@ class Radio(_Struct, frozen=True):
     phone_tx_sd_db: float
 
 
+class Tagged(_Struct, frozen=True):
+    """Goods and cards with RFID tags."""
+
+    company: str
+    """GS1 company prefix in their EPCs, 6 to 10 digits; those that begin with 952 are kept for examples."""
+    pieces: int
+    """Of each article on a shelf with an antenna, when it is full; whoever of the staff stops there fills it up."""
+    tries_share: float
+    """Shoppers at such a shelf who take a piece into the hand and put it back."""
+    card_share: float
+    """Members whose card has a tag."""
+    departed_s: float
+    """Nodes take a thing for gone when it was not read for so long."""
+
+
+class Wifi(_Struct, frozen=True):
+    """Phones that look for Wi-Fi."""
+
+    on_share: float
+    """Shoppers who have one along, its Wi-Fi on."""
+    scan_s: tuple[float, float]
+    """From one scan to the next, by phone: between these."""
+    tx_db: float
+    """How much stronger they send than a Bluetooth tag."""
+
+
+class Uhf(_Struct, frozen=True):
+    """An RFID module on a node's serial port: where its antenna is, and the zone that it reads."""
+
+    name: str
+    zone: str
+    x_m: float
+    y_m: float
+
+
 class Zone(_Struct, frozen=True):
     """A zone: its polygon and, where people stop, the rectangle they stand in and the waypoint they step from."""
 
@@ -130,13 +167,16 @@ class Zone(_Struct, frozen=True):
 
 
 class Node(_Struct, frozen=True):
-    """A node's antenna."""
+    """A node's antenna for Bluetooth, and what else it hears with."""
 
     node: str
     x_m: float
     y_m: float
     z_m: float
     zone: str | None = None
+    uhf: tuple[Uhf, ...] = ()
+    wifi: str | None = None
+    """A Wi-Fi interface in monitor mode."""
 
 
 class Beacon(_Struct, frozen=True):
@@ -183,6 +223,8 @@ class Scenario(_Struct, frozen=True):
     waypoints: tuple[Waypoint, ...]
     categories: tuple[Category, ...]
     beacons: tuple[Beacon, ...] = ()
+    tagged: Tagged | None = None
+    wifi: Wifi | None = None
 
     @property
     def tz(self) -> ZoneInfo:
@@ -251,6 +293,7 @@ def _problems(scenario: Scenario) -> list[str]:
         *(problem for zone in scenario.zones for problem in _zone_problems(scenario, zone, known)),
         *(problem for waypoint in scenario.waypoints for problem in _waypoint_problems(scenario, waypoint, known)),
         *_reference_problems(scenario, known),
+        *(problem for node in scenario.nodes for problem in _hearing_problems(scenario, node, known)),
     ]
 
 
@@ -286,8 +329,9 @@ def _store_problems(scenario: Scenario) -> list[str]:
 
 def _share_problems(scenario: Scenario) -> list[str]:
     problems = []
-    for section, values in (("people", scenario.people), ("campaign", scenario.campaign)):
-        for key in values.__struct_fields__:
+    sections = (("people", scenario.people), ("campaign", scenario.campaign))
+    for section, values in (*sections, ("tagged", scenario.tagged), ("wifi", scenario.wifi)):
+        for key in values.__struct_fields__ if values is not None else ():
             if key.endswith("_share") and not 0 <= getattr(values, key) <= 1:
                 problems.append(f"{section}.{key}: {getattr(values, key)}, expected a fraction from 0 to 1")
     people = scenario.people
@@ -295,6 +339,13 @@ def _share_problems(scenario: Scenario) -> list[str]:
         problems.append("people: member_share + phone_share + wearable_share is over 1")
     if scenario.campaign.buys_share + scenario.campaign.lift_share > 1:
         problems.append("campaign: buys_share + lift_share is over 1")
+    tagged, wifi = scenario.tagged, scenario.wifi
+    if tagged is not None and not (
+        tagged.company.isascii() and tagged.company.isdigit() and len(tagged.company) in COMPANY
+    ):
+        problems.append(f"tagged.company: {tagged.company!r}, expected 6 to 10 digits")
+    if wifi is not None and not 0 < wifi.scan_s[0] <= wifi.scan_s[1]:
+        problems.append(f"wifi.scan_s: {list(wifi.scan_s)}, expected the shorter first, both above 0")
     if people.member_days_apart < 1 or people.per_day * people.member_share * 1.5 > people.member_pool / max(
         people.member_days_apart, 1
     ):
@@ -323,6 +374,26 @@ def _waypoint_problems(scenario: Scenario, waypoint: Waypoint, known: _Known) ->
     problems = [f"{key}.links: {link!r} is no waypoint" for link in waypoint.links if link not in known.waypoints]
     if not (0 <= waypoint.x_m <= store.width_m and 0 <= waypoint.y_m <= store.depth_m):
         problems.append(f"{key}: lies outside {store.width_m} x {store.depth_m} m")
+    return problems
+
+
+def _hearing_problems(scenario: Scenario, node: Node, known: _Known) -> list[str]:
+    """What is wrong with a node's RFID modules and its Wi-Fi."""
+    problems = []
+    if node.wifi is not None and scenario.wifi is None:
+        problems.append(f"nodes.{node.node}.wifi: then [wifi] is needed")
+    if node.uhf and scenario.tagged is None:
+        problems.append(f"nodes.{node.node}.uhf: then [tagged] is needed")
+    if len({uhf.name for uhf in node.uhf}) < len(node.uhf):
+        problems.append(f"nodes.{node.node}.uhf: two modules of one name")
+    for uhf in node.uhf:
+        key = f"nodes.{node.node}.uhf.{uhf.name}"
+        if not NAME.fullmatch(uhf.name):
+            problems.append(f"{key}: not a name (a-z, 0-9 and -)")
+        if uhf.zone not in known.zones:
+            problems.append(f"{key}.zone: {uhf.zone!r} is no zone")
+        elif scenario.campaign.category in scenario.zone(uhf.zone).categories:
+            problems.append(f"{key}.zone: what the campaign is about is chosen at the till, so it cannot be tagged")
     return problems
 
 

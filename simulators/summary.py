@@ -32,6 +32,15 @@ class Summary(msgspec.Struct, frozen=True):
     receipts_refused: int
     receipts_waiting: int
     air_bytes_dropped: int
+    things_bought: int
+    """Tagged pieces that somebody took along from a shelf during the run."""
+    things_put_back: int
+    cards_enrolled: int
+    """Members' RFID cards that the product was told of."""
+    tags_told: int
+    """Answers of tags, things' and cards' alike, that the RFID modules passed on to their nodes."""
+    wifi_frames: int
+    """Probe requests that nodes in monitor mode could hear."""
 
 
 def latencies(shown: Iterable[Shown], triggers: Iterable[Trigger], from_us: int) -> tuple[list[float], int, int]:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -18,9 +20,13 @@ from contract.topics import NodeAddress
 from edge.outbox_file import Totals, read_totals
 from simulators import scenario as scenarios
 from simulators import setup
-from simulators.scenario import Scenario
+from simulators.run import serial_port
+from simulators.scenario import Node, Scenario
+from simulators.tagged import card_prefix
 
 SIMULATED_SCANNER = "simulators.ble:SimulatedScanner"
+SIMULATED_WIFI = "simulators.wifi_air:listen"
+DRAIN_S = 30.0
 
 
 def node_addresses(scenario: Scenario, tenant: str) -> list[NodeAddress]:
@@ -29,7 +35,7 @@ def node_addresses(scenario: Scenario, tenant: str) -> list[NodeAddress]:
 
 
 class SimulatedStore:
-    """Files of the store lie below the cloud's root: node.toml and outbox a node, RUN.json, truth."""
+    """Files of the store lie below the cloud's root: node.toml and outbox a node, RUN.json, truth, serial ports."""
 
     def __init__(self, cloud: LocalCloud, scenario: str, seed: int, clock: str) -> None:
         self.cloud = cloud
@@ -41,6 +47,7 @@ class SimulatedStore:
         self.folder = cloud.root / "store"
         self._levels: dict[str, tuple[float, float]] = {}
         self.air_port = keep_port(cloud.root / "air.port")
+        self._wifi_ports = {node.node: _free_udp_port() for node in self.scenario.nodes if node.wifi}
 
     @property
     def summary(self) -> Path:
@@ -82,12 +89,14 @@ class SimulatedStore:
             _ok(api.post(f"/v1/campaigns/{campaign['campaign']}/start"))
             key = _ok(api.post("/v1/api-keys", json={"role": "till", "label": "simulated till"}))
             self.cloud.secrets.put("till key", key["key"])
+            key = _ok(api.post("/v1/api-keys", json={"role": "import", "label": "simulated service desk"}))
+            self.cloud.secrets.put("desk key", key["key"])
 
     def write_files(self) -> None:
         """node.toml of every node and RUN.json, for this run's ports and clock."""
         self._levels = setup.presence_levels(self.scenario, self._seed)
-        for node in self.nodes:
-            self._write_node(node)
+        for address, node in zip(self.nodes, self.scenario.nodes, strict=True):
+            self._write_node(address, node)
         login = self.cloud.logins["admin"]
         run = {
             "scenario": self._scenario_name,
@@ -97,6 +106,8 @@ class SimulatedStore:
             "members": "members.json",
             "clock": self._clock,
             "air_port": self.air_port,
+            "desk_key": self.cloud.secrets.get("desk key") if self.cloud.secrets.has("desk key") else "",
+            "wifi_ports": self._wifi_ports,
             "nodes": [f"{node.node}/node.toml" for node in self.nodes],
             "admin": {"login": login.login, "password": login.password},
         }
@@ -148,6 +159,8 @@ class SimulatedStore:
     def start_node(self, node: NodeAddress) -> None:
         """One node, as `python -m edge node.toml`."""
         environment = {"AISLE_AIR": f"127.0.0.1:{self.air_port}/{node.node}"}
+        if node.node in self._wifi_ports:
+            environment["AISLE_WIFI_AIR"] = f"127.0.0.1:{self._wifi_ports[node.node]}"
         toml = str(self.folder / node.node / "node.toml")
         self.cloud.processes.start(f"node-{node.node}", sys.executable, "-m", "edge", toml, env=environment)
 
@@ -155,6 +168,26 @@ class SimulatedStore:
         """End the people's process; returns what it saw."""
         self.cloud.processes.stop("people")
         return dict(json.loads(self.summary.read_text())) if self.summary.exists() else {}
+
+    def stop_nodes(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            self.cloud.processes.stop(f"node-{node.node}")
+
+    def drain(self, api: httpx.Client) -> None:
+        """Until every outbox is empty and the story is told; a node that stopped with something left is started again.
+
+        Raises StackError if that takes too long.
+        """
+        deadline = time.monotonic() + DRAIN_S
+        if self.waiting():
+            for node in self.nodes:
+                self.cloud.processes.restart(f"node-{node.node}")
+        while self.waiting() or _ok(api.get("/v1/progress/queue"))["queue"]:
+            if time.monotonic() > deadline:
+                logs = self.cloud.root / "logs"
+                raise StackError(f"{self.waiting()} batches were not stored within {DRAIN_S:g} s; see {logs}")
+            time.sleep(0.1)
 
     def accepted(self) -> int:
         """Events that all outboxes have taken since they were made."""
@@ -170,22 +203,21 @@ class SimulatedStore:
     def _write_members(self, answer: Any) -> None:
         _write_private(self.folder / "members.json", json.dumps(answer["members"]))
 
-    def _write_node(self, node: NodeAddress) -> None:
+    def _write_node(self, address: NodeAddress, node: Node) -> None:
         folder = self.folder / node.node
-        _write_private(folder / "password", self.cloud.node_password(node))
-        zone = next(n.zone for n in self.scenario.nodes if n.node == node.node)
+        _write_private(folder / "password", self.cloud.node_password(address))
         enter_dbm, exit_dbm = self._levels.get(node.node, (-67.0, -75.0))
         lines = [
             "[node]",
-            f'tenant = "{node.tenant}"',
-            f'store = "{node.store}"',
-            f'node = "{node.node}"',
-            *([f'zone = "{zone}"'] if zone else []),
+            f'tenant = "{address.tenant}"',
+            f'store = "{address.store}"',
+            f'node = "{address.node}"',
+            *([f'zone = "{node.zone}"'] if node.zone else []),
             f'clock = "{self._clock}"',
             "[uplink]",
             'host = "127.0.0.1"',
             f"port = {self.cloud.broker.port}",
-            f'username = "{node}"',
+            f'username = "{address}"',
             'password_file = "password"',
             "[ble]",
             f'backend = "{SIMULATED_SCANNER}"',
@@ -194,8 +226,28 @@ class SimulatedStore:
             f"exit_dbm = {exit_dbm}",
             "[outbox]",
             'path = "outbox.db"',
+            *self._rfid(node),
+            *self._wifi(node),
         ]
         (folder / "node.toml").write_text("\n".join(lines) + "\n")
+
+    def _rfid(self, node: Node) -> list[str]:
+        """The sections of a node's RFID modules, whose ports the people's process makes."""
+        tagged = self.scenario.tagged
+        if tagged is None or not node.uhf:
+            return []
+        lines = []
+        for uhf in node.uhf:
+            port = serial_port(self.folder.resolve(), node.node, uhf.name)
+            lines += ["[[uhf]]", f'name = "{uhf.name}"', f"port = {json.dumps(str(port))}"]
+        lines += ["[inventory]", f"departed_s = {tagged.departed_s}", f'cards = ["{card_prefix(tagged).hex()}"]']
+        return [*lines, "[inventory.zones]", *(f'"{uhf.name}/1" = "{uhf.zone}"' for uhf in node.uhf)]
+
+    def _wifi(self, node: Node) -> list[str]:
+        """The section of a node's Wi-Fi, which stays on its channel."""
+        if node.wifi is None:
+            return []
+        return ["[wifi]", f'interface = "{node.wifi}"', f'backend = "{SIMULATED_WIFI}"', "hop = []"]
 
 
 def opening_instant(scenario: Scenario, world_start: Callable[[date], int], saved_us: int | None) -> int:
@@ -206,6 +258,14 @@ def opening_instant(scenario: Scenario, world_start: Callable[[date], int], save
     day = scenario.date_of(saved_us)
     _, closes_us = scenario.hours_us(day)
     return saved_us if saved_us < closes_us - 3_600_000_000 else world_start(day + timedelta(days=1))
+
+
+def _free_udp_port() -> int:
+    """A port on which no datagrams are received now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _ok(response: httpx.Response) -> Any:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -19,13 +21,20 @@ from bleak import BleakScanner
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from contract.clock import SimulatedClock, clock_from
+from contract.clock import Clock, SimulatedClock, clock_from
+from edge.frames.dot11 import Frame
+from edge.settings import UhfSerial, Wifi
+from edge.sources import Source
+from edge.sources.uhf_serial import UhfSerialSource
+from edge.sources.wifi import WifiSource
+from edge.tags import TagRead
 from simulators import scenario as scenarios
 from simulators.ble import SimulatedScanner
 from simulators.history import history
-from simulators.run import RunFiles
+from simulators.run import RunFiles, serial_port
 from simulators.setup import busiest_start_us, members_document
 from simulators.summary import Summary
+from simulators.tagged import card_epc, card_prefix, holds_card, pieces
 from simulators.truth import triggers
 from simulators.world import World, card
 from tests.integration.edge_support import cloud, eventually, mosquitto, needs_mosquitto
@@ -45,6 +54,7 @@ class Product:
         self.offers: dict[str, list[dict[str, object]]] = {}
         self.reports: dict[int, list[dict[str, object]]] = {}
         self.log_ins: list[str] = []
+        self.cards: dict[str, str] = {}
         self.queue = [2, 1]
         self.clock: SimulatedClock | None = None
         self.app = self._make()
@@ -81,6 +91,11 @@ class Product:
         @app.post("/app/v1/pushes/{push_id}", status_code=204)
         def report(push_id: int, body: dict[str, object]) -> None:
             self.reports.setdefault(push_id, []).append(body)
+
+        @app.post("/v1/members/{number}/tags", status_code=204)
+        def enrol(number: str, body: dict[str, str], request: Request) -> None:
+            assert request.headers["Authorization"] == "Bearer desk key"
+            self.cards[number] = body["epc"]
 
         @app.get("/app/v1/stream")
         def stream(request: Request) -> StreamingResponse:
@@ -226,6 +241,73 @@ def test_a_live_store_is_heard_pays_and_shows_its_offers(tmp_path, world, monkey
     assert {shown["push_id"] for shown in really["shown"]} >= set(product.reports)
     for states in product.reports.values():
         assert states[0]["state"] == "shown" and len([s for s in states if s["state"] == "shown"]) == 1
+
+
+async def read_tags(folder: Path, clock: Clock, enough: Callable[[list[TagRead], list[Frame]], bool]) -> None:
+    """The node's own code on the serial ports of both readers, and on the port for frames, until it is enough."""
+    reads: list[TagRead] = []
+    frames: list[Frame] = []
+    met = asyncio.Event()
+
+    def heard_tags(heard: Sequence[TagRead]) -> None:
+        reads.extend(heard)
+
+    def heard_frame(frame: Frame, _at_us: int) -> None:
+        frames.append(frame)
+        if enough(reads, frames):
+            met.set()
+
+    ports = {
+        name: str(serial_port(folder, node, name)) for node, name in (("cosmetics", "shelf"), ("tills", "counter"))
+    }
+    settings = [UhfSerial(name=name, port=port) for name, port in ports.items()]
+    wifi = WifiSource(Wifi(interface="radio0", hop=(), backend="simulators.wifi_air:listen"), clock, heard_frame)
+    sources: list[Source] = [wifi, *(UhfSerialSource(each, heard_tags, clock) for each in settings)]
+    tasks = [asyncio.create_task(source.run()) for source in sources]
+    async with asyncio.timeout(60):
+        await met.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_live_store_has_readers_on_serial_ports_and_phones_that_look_for_wifi(tmp_path, world, monkeypatch):
+    product = Product()
+    spec = SimulatedClock(busiest_start_us(world, TUESDAY), time.time_ns() // 1_000, 10).spec()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("AISLE_WIFI_AIR", f"127.0.0.1:{port}")
+    tagged = world.scenario.tagged
+    prefix = card_prefix(tagged)
+
+    def enough(reads: list[TagRead], frames: list[Frame]) -> bool:
+        cards = {read.epc for read in reads if read.epc.startswith(prefix)}
+        return len(frames) >= 20 and bool(cards) and {read.antenna for read in reads} == {"shelf/1", "counter/1"}
+
+    with serving(product) as api:
+        run = write_run(tmp_path, world, api=api, clock=spec, desk_key="desk key", wifi_ports={"back": port})
+        with playing(run) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            asyncio.run(read_tags(tmp_path, clock_from(spec), enough))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+
+    day = world.day(TUESDAY)
+    known = {
+        card(person.member): card_epc(tagged, person.member).hex()
+        for person in day.people
+        if person.member is not None and holds_card(tagged, SEED, person.member)
+    }
+    assert product.cards.items() <= known.items()
+    summary = msgspec.json.decode((tmp_path / "summary.json").read_bytes(), type=Summary)
+    assert summary.cards_enrolled == len(product.cards) > 0
+    assert summary.tags_told > 0 and summary.wifi_frames >= 20
+    handled = truth(tmp_path).get("handled", [])
+    assert len(handled) == summary.things_bought + summary.things_put_back
+    assert {one["epc"] for one in handled} <= {piece.epc.hex() for piece in pieces(world.scenario, SEED, day)}
+    assert not list(tmp_path.glob("*.tty")), "the ports go with their modules"
 
 
 @needs_mosquitto

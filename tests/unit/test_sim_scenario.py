@@ -42,6 +42,17 @@ def test_every_place_can_be_walked_to_from_the_door():
         ("[24.0, 12.6]", "[25.0, 12.6]", "zones.coffee.polygon: a corner lies outside"),
         ('zone = "cosmetics"\n\n', 'zone = "nowhere"\n\n', "nodes.cosmetics.zone: 'nowhere'"),
         ('links = ["west-mid"]', 'links = ["moon"]', "waypoints.west-low.links: 'moon'"),
+        ('company = "9521234"', 'company = "95-12"', "tagged.company: '95-12'"),
+        ("card_share = 0.25 ", "card_share = 2.5 ", "tagged.card_share: 2.5"),
+        ("scan_s = [15.0, 60.0]", "scan_s = [60.0, 15.0]", "wifi.scan_s: [60.0, 15.0]"),
+        (
+            'name = "shelf", zone = "cosmetics"',
+            'name = "shelf", zone = "roof"',
+            "nodes.cosmetics.uhf.shelf.zone: 'roof'",
+        ),
+        ('name = "shelf", zone = "cosmetics"', 'name = "shelf", zone = "coffee"', "what the campaign is about"),
+        ('name = "counter"', 'name = "The Counter"', "nodes.tills.uhf.The Counter: not a name"),
+        ("[wifi]\n", "[people.wifi]\n", "wifi"),
         ("per_day = 350", 'per_day = "many"', "per_day"),
         ("per_day = 350", "per_day = 350\nper_night = 3", "per_night"),
         ("[people]", "[people", "TOML|Expected"),
@@ -51,6 +62,19 @@ def test_a_wrong_scenario_names_the_key(found, instead, told):
     assert found in TEXT
     with pytest.raises(scenarios.ScenarioError, match=told if "|" in told else re.escape(told)):
         scenarios.parse(TEXT.replace(found, instead, 1))
+
+
+def test_a_node_hears_tags_and_wifi_only_where_the_scenario_says_what_there_is():
+    text = re.sub(r"\[tagged\].*?\n\n\[wifi\].*?\n\n", "", TEXT, flags=re.DOTALL)
+    with pytest.raises(scenarios.ScenarioError) as told:
+        scenarios.parse(text)
+    assert str(told.value).splitlines() == [
+        "scenario: nodes.cosmetics.uhf: then [tagged] is needed",
+        "scenario: nodes.tills.uhf: then [tagged] is needed",
+        "scenario: nodes.back.wifi: then [wifi] is needed",
+    ]
+    without = scenarios.parse(re.sub(r"^(uhf|wifi) = .*\n", "", text, flags=re.MULTILINE))
+    assert without.tagged is None and without.wifi is None
 
 
 def test_an_unknown_scenario_names_those_that_come_along():
