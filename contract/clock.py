@@ -1,5 +1,6 @@
 """Time as every process of Aisle reads it: int64 microseconds since 1970 UTC, real or simulated."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -66,6 +67,9 @@ def clock_from(spec: str | None) -> Clock:
     try:
         start, rest = spec.split("@")
         real, speed = rest.split("x")
-        return SimulatedClock(int(start), int(real), float(speed))
+        made = SimulatedClock(int(start), int(real), float(speed))
     except ValueError:
-        raise ValueError(f"clock {spec!r}: expected START_US@REAL_USxSPEED, microseconds since 1970 UTC") from None
+        made = None
+    if made is None or not math.isfinite(made.speed):
+        raise ValueError(f"clock {spec!r}: expected START_US@REAL_USxSPEED, microseconds since 1970 UTC")
+    return made

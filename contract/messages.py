@@ -108,7 +108,7 @@ class CrowdRow(msgspec.Struct, frozen=True):
     source: Literal["ble", "wifi", "stations"] = "ble"
     """What was listened to: adverts, probe requests, or a network that told about its stations. A row of each."""
     devices: int = 0
-    """Distinct devices: of probe requests estimated by what they announce, of stations counted; 0 for adverts."""
+    """Distinct devices: of probe requests estimated by what they announce, of stations counted; 0 of adverts."""
     devices_strong: int = 0
     """Wi-Fi: the same among frames heard at -70 dBm or more; 0 also where they were fewer than k."""
     frames: int = 0
@@ -123,7 +123,7 @@ class Crowd(msgspec.Struct, frozen=True):
 
 
 class TagRow(msgspec.Struct, frozen=True):
-    """An RFID tag of a thing arrived in a zone, moved from another one, or departed. Members' cards never travel here."""
+    """A thing's RFID tag arrived in a zone, moved from another one, or departed. Members' cards never travel here."""
 
     epc: str
     """The EPC in lower-case hexadecimal digits, 1 to 62 bytes."""
@@ -234,7 +234,7 @@ class Health(msgspec.Struct, frozen=True):
     """The last step of the machine's clock that was noticed; None without one."""
     temperature_c: float | None = None
     throttled: int | None = None
-    """The Raspberry Pi firmware's bits (vcgencmd get_throttled): 0 under-voltage, 1 capped, 2 throttled, 16-19 since boot."""
+    """Bits of `vcgencmd get_throttled`: 0 under-voltage, 1 capped, 2 throttled, 3 soft limit; 16 to 19 since boot."""
     load: float = 0.0
     """Of the last minute, a core."""
     disk_free_mb: float | None = None

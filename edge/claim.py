@@ -219,7 +219,7 @@ def _papers(answer: bytes, key: ec.EllipticCurvePrivateKey, name: NodeAddress | 
     """Raises ClaimError if what came does not hold together: then nothing of it is written."""
     try:
         papers = msgspec.json.decode(answer, type=Papers)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise ClaimError("the answer is not that of an Aisle api; is --api right?") from None
     try:
         certificate = x509.load_pem_x509_certificate(papers.certificate.encode())
@@ -261,7 +261,7 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _detail(status: int, answer: bytes) -> str:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         problem = json.loads(answer)
         if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
             return f"{problem['detail'][:300]} (HTTP {status})"
@@ -282,7 +282,7 @@ def _name_in(path: Path) -> NodeAddress | None:
     try:
         node = tomllib.loads(path.read_text()).get("node", {})
         return _address("/".join(node[part] for part in ("tenant", "store", "node")))
-    except (OSError, ValueError, KeyError, TypeError, ClaimError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, ClaimError):
         return None
 
 

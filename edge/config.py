@@ -157,8 +157,8 @@ def _toml(source: bytes, name: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(name, [Problem(line, "found bytes that are not UTF-8, expected a TOML text")]) from None
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
+    except (ValueError, RecursionError) as error:  # tomllib's own, and numbers and brackets by the thousand
+        message = str(error) if isinstance(error, ValueError) else "brackets within brackets, too deep"
         place = re.search(r"\(at line (\d+), column (\d+)\)", message)
         line = int(place[1]) if place else text.count("\n") + 1
         wrong = re.sub(r" \(at [^)]*\)", "", message)
@@ -171,6 +171,10 @@ def _list(
     """The sections [[section]], of which there may be several."""
     if not isinstance(tables, list):
         text = f"[{section}]: found one section, expected [[{section}]], since there may be several"
+        problems.append(Problem(lines.section(section), text))
+        return ()
+    if not all(isinstance(table, dict) for table in tables):
+        text = f"[{section}]: found {_shown(tables)}, expected [[{section}]]"
         problems.append(Problem(lines.section(section), text))
         return ()
     made = [_section(section, number, shape, table, lines, problems) for number, table in enumerate(tables)]
@@ -235,7 +239,7 @@ def _across(sections: dict[str, msgspec.Struct], lines: "_Lines", problems: list
     for name, section in sections.items():
         for key in section.__struct_fields__:
             path = getattr(section, key)
-            if key.endswith("_file") and path is not None and not (folder / path).is_file():
+            if key.endswith("_file") and path is not None and not _is_a_file(folder / path):
                 wrong(name, key, f"found {_shown(path)}, expected a file that exists")
     for name, key, other in _TOGETHER:
         both = sections.get(name)
@@ -253,6 +257,13 @@ _TOGETHER = (
     ("raddec", "mqtt_password_file", "mqtt_username"),
 )
 """Section, setting, and the setting that it needs."""
+
+
+def _is_a_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or one with a NUL in it
+        return False
 
 
 def _is_a_zone(name: str) -> bool:
@@ -292,7 +303,12 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
-    return f"a table of {len(value)}" if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return f"a table of {len(value)}"
+    try:
+        return str(value)
+    except ValueError:  # 0xffff… may have more digits than Python writes
+        return "a number of thousands of digits"
 
 
 class _Lines:

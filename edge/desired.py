@@ -150,14 +150,17 @@ class DesiredConfig:
 
     def _take_settings(self, wanted: _Settings) -> None:
         kept = self._kept
-        problems = _not_ours(wanted.settings)
         config = self.config
-        if not problems:
-            try:
+        try:
+            problems = _not_ours(wanted.settings)
+            if not problems:
                 config = self._checked(wanted.settings)
-            except (ConfigError, ValueError) as error:
-                found = [problem.text for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
-                problems = found or ["it holds what a node.toml cannot"]
+        except ConfigError as error:
+            problems = [problem.text for problem in error.problems]
+        except RecursionError:
+            problems = ["it is lists within lists, too deep"]
+        except ValueError as error:
+            problems = [str(error) or "it holds what a node.toml cannot"]
         if problems:
             log.error("configuration %d is refused: %s", wanted.version, "; ".join(problems))
             self._keep(msgspec.structs.replace(kept, answered=wanted.version, refused=tuple(problems)))

@@ -128,7 +128,7 @@ def with_opt_out(entries: OptOutList, address: str) -> OptOutList:
 def read_opt_outs(path: Path) -> OptOutList | None:
     """The technician's own list beside node.toml; None if there is none. Raises NotAnOptOutList, or OSError."""
     try:
-        return opt_outs_from_text(path.read_text())
+        return opt_outs_from_text(path.read_bytes().decode(errors="replace"))
     except FileNotFoundError:
         return None
 

@@ -108,7 +108,7 @@ def _outboxes(path: Path, broken: bytes) -> list[Path]:
 
 def _named_outbox(broken: bytes) -> list[str]:
     text = broken.decode(errors="replace")
-    with contextlib.suppress(tomllib.TOMLDecodeError):
+    with contextlib.suppress(ValueError, RecursionError):  # as in edge.config
         section = tomllib.loads(text).get("outbox")
         named = section.get("path") if isinstance(section, dict) else None
         return [named] if isinstance(named, str) and _is_a_path(named) else []

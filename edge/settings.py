@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$(?!\n)"
 _NAME_WORDS = "a name (a-z, 0-9 and -, at most 63)"
 _DBM = "dBm, a whole or decimal number from -110 to 0"
 
@@ -18,7 +18,7 @@ _PORT = r"([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]
 Listen = Annotated[
     str,
     Meta(
-        pattern=rf"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):{_PORT}$",
+        pattern=rf"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):{_PORT}$(?!\n)",
         description='an address and a port up to 65535, "127.0.0.1:8089"',
     ),
 ]
@@ -55,7 +55,8 @@ class Ble(msgspec.Struct, frozen=True, kw_only=True):
     mode: Annotated[Literal["active", "passive", "off"], Meta(description='"active", "passive" or "off"')] = "active"
     adapter: Text | None = None
     backend: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description='"package.module:Class"')] | None
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$(?!\n)", description='"package.module:Class"')]
+        | None
     ) = None
     watchdog_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 90.0
     reboot_after_s: Annotated[float, Meta(ge=600, le=604_800, description="seconds, 600 to 604800")] | None = None
@@ -106,7 +107,7 @@ class Wifi(msgspec.Struct, frozen=True, kw_only=True):
     """[wifi]: requests of phones for networks, counted and forgotten. Off unless an interface is named."""
 
     interface: (
-        Annotated[str, Meta(pattern=r"^[^\s/:]{1,15}$", description="an interface's name, at most 15 characters")]
+        Annotated[str, Meta(pattern=r"^[^\s/:]{1,15}$(?!\n)", description="an interface's name, at most 15 characters")]
         | None
     ) = None
     hop: Annotated[
@@ -117,7 +118,8 @@ class Wifi(msgspec.Struct, frozen=True, kw_only=True):
     aggregate_only: Annotated[bool, Meta(description="true: a count is all that this node makes of it")] = True
     watchdog_s: Annotated[float, Meta(ge=1, le=3600, description="seconds, 1 to 3600")] = 120.0
     backend: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description='"package.module:function"')] | None
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$(?!\n)", description='"package.module:function"')]
+        | None
     ) = None
 
 
@@ -180,7 +182,9 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     window: Annotated[Literal["fixed", "smurf"], Meta(description='"fixed" or "smurf"')] = "fixed"
     rounds_per_s: Annotated[float, Meta(ge=0.1, le=1000, description="rounds a second, 0.1 to 1000")] = 5.0
     """Rounds in which a tag may answer; for window = "smurf", which judges by the share that it does answer."""
-    cards: tuple[Annotated[str, Meta(pattern="^([0-9A-Fa-f]{2}){1,31}$", description="hexadecimal bytes")], ...] = ()
+    cards: tuple[
+        Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{2}){1,31}$(?!\n)", description="hexadecimal bytes")], ...
+    ] = ()
     """EPCs that begin so are members' cards: people, not things."""
     most: Annotated[int, Meta(ge=1, le=1_000_000, description="tags, 1 to 1000000")] = 20_000
     """Tags kept track of at once, about 0.7 kB each. Others are not seen until there is room."""
@@ -202,7 +206,7 @@ class Meraki(msgspec.Struct, frozen=True, kw_only=True):
 
     validator: Text
     secret_file: Text
-    path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9/_-]*$", description='a path, "/meraki"')] = "/meraki"
+    path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9/_-]*$(?!\n)", description='a path, "/meraki"')] = "/meraki"
     passers_by: Annotated[bool, Meta(description="true or false")] = False
     aps: Annotated[dict[str, Name], Meta(description='`"MAC" = "zone"` for each access point')] = {}
 
@@ -245,7 +249,8 @@ class Raddec(msgspec.Struct, frozen=True, kw_only=True):
     export_udp: Listen | None = None
     export_topic: Text | None = None
     export_receiver: (
-        Annotated[str, Meta(pattern=r"^([0-9a-f]{12}|[0-9a-f]{16})$", description="12 or 16 hexadecimal digits")] | None
+        Annotated[str, Meta(pattern=r"^([0-9a-f]{12}|[0-9a-f]{16})$(?!\n)", description="12 or 16 hexadecimal digits")]
+        | None
     ) = None
 
 
@@ -256,6 +261,6 @@ class HomeAssistant(msgspec.Struct, frozen=True, kw_only=True):
     port: Port = 1883
     username: Text | None = None
     password_file: Text | None = None
-    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", description='the discovery prefix, "homeassistant"')] = (
-        "homeassistant"
-    )
+    prefix: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_-]+$(?!\n)", description='the discovery prefix, "homeassistant"')
+    ] = "homeassistant"

@@ -99,8 +99,12 @@ class Cloud(Protocol):
 
 def read_places(text: str) -> list[Place]:
     """Places in a CSV `x_m,y_m[,label]`, with or without headings. Raises SurveyError with the line."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=None)))
+    except csv.Error as error:
+        raise SurveyError(f"points: found no CSV ({error}), expected x_m,y_m[,label] in each line") from None
     places = []
-    for number, row in enumerate(csv.reader(io.StringIO(text)), 1):
+    for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells) or cells[0].startswith("#") or (number == 1 and cells[0] == "x_m"):
             continue
@@ -142,7 +146,7 @@ def read_survey(path: Path) -> list[Row]:
         ]
     except OSError as error:
         raise SurveyError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error, msgspec.MsgspecError) as error:
         raise SurveyError(f"{path} is no survey ({error}), expected columns {','.join(HEADINGS)}") from None
 
 

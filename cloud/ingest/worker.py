@@ -100,7 +100,7 @@ class Ingest:
                 with _time_limit(STORED_WITHIN_S):
                     return self._store.take(self._conn, messages)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                log.warning("not stored, trying again: %s", str(error).strip().splitlines()[0])
+                log.warning("not stored, trying again: %s", _line(error))
                 self._conn.close()
                 self._conn = None
                 self._sleep(pauses.next_s(), session)
@@ -114,7 +114,7 @@ class Ingest:
                 conn = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2, application_name="aisle ingest")
             except psycopg.OperationalError as error:
                 if not said:
-                    log.warning("database away, retrying: %s", str(error).strip().splitlines()[-1])
+                    log.warning("database away, retrying: %s", _line(error))
                     said = True
                 self._sleep(pauses.next_s(), session)
                 continue
@@ -133,6 +133,11 @@ class Ingest:
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self._stopping = True
+
+
+def _line(error: psycopg.Error) -> str:
+    """What psycopg says first; the lines below are hints, and some errors say nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

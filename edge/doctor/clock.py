@@ -75,7 +75,7 @@ def offset_in(text: str) -> float | None:
     line = re.search(r"^\s*Offset: *([+-]?)(.+)$", text, re.MULTILINE)
     if line is None:
         return None
-    parts = re.findall(r"([\d.]+) *(us|µs|ms|min|h|s)\b", line[2])  # also `+1min 2.5s`
+    parts = re.findall(r"(\d+(?:\.\d+)?) *(us|µs|ms|min|h|s)\b", line[2])  # also `+1min 2.5s`
     if not parts:
         return None
     total: float = sum(float(number) * _UNITS_S[unit] for number, unit in parts)

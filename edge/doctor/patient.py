@@ -96,7 +96,7 @@ def read_patient(path: Path) -> Patient:
 def _document(source: bytes) -> dict[str, object]:
     try:
         return tomllib.loads(source.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except (ValueError, RecursionError):  # as in edge.config
         return {}
 
 

@@ -5,12 +5,14 @@ each time a position could be worked out, `latestRecord` the access point that h
 """
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from edge.frames.names import client_token_of, mac_bytes
 
 OBSERVATIONS_MOST = 50_000
+_WHOLE = re.compile(r"-?\d{1,4}", re.ASCII)
 
 
 class Malformed(NamedTuple):
@@ -126,7 +128,7 @@ def _text(value: object) -> str:
 
 def _dbm(value: object) -> int | None:
     if isinstance(value, str):  # the documentation says text, the cloud sends numbers
-        value = int(value) if value.lstrip("-").isascii() and value.lstrip("-").isdigit() and len(value) <= 5 else None
+        value = int(value) if _WHOLE.fullmatch(value) else None
     if not isinstance(value, int | float) or isinstance(value, bool) or not -127 <= value <= 20:
         return None
     return round(value)

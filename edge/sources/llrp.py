@@ -380,5 +380,5 @@ def _order(name: str, file: str | None, folder: Path) -> Element | None:
     try:
         told = json.loads((folder / file).read_bytes())
         return from_json(name, told)
-    except ValueError as error:  # no JSON, no UTF-8, or LlrpError
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or LlrpError
         raise ValueError(f"{file}: found no {name} ({error})") from None

@@ -22,6 +22,8 @@ from tests.integration.cloud_support import (
 LINE = {"line_no": 1, "sku": "77", "name": "Coffee", "category": "coffee", "qty": 1000, "unit_price": 500,
         "discount": 50, "amount": 450}  # fmt: skip
 
+WRONG_AMOUNT = "amount is 451, 1000 thousandths × 500 − 50 make 450 minor units (qty 1000 is one piece)"
+
 
 def receipt(uid: str = "r-1", **changes: Any) -> dict[str, Any]:
     lines = changes.pop("lines", [LINE])
@@ -78,7 +80,7 @@ def test_a_line_is_rounded_half_away_from_zero(
 SECOND = LINE | {"line_no": 2}
 WRONG = [
     ("line amount", receipt("bad", lines=[LINE, SECOND | {"amount": 451}]),
-     {"line": 2, "field": "receipts[1].lines.amount", "message": "amount is 451, 1000 thousandths × 500 − 50 make 450 minor units (qty 1000 is one piece)"}),
+     {"line": 2, "field": "receipts[1].lines.amount", "message": WRONG_AMOUNT}),
     ("total", receipt("bad", total=451), {"field": "receipts[1].total", "message": "total is 451, the lines make 450"}),
     ("unknown store", receipt("bad", store="nowhere"),
      {"field": "receipts[1].store", "message": "unknown store 'nowhere'"}),

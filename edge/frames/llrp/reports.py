@@ -33,6 +33,8 @@ LAYOUTS_MOST = 64
 """A shop sees a handful: one for each length of EPC."""
 
 _TLV = struct.Struct(">HH")
+_CUSTOM = struct.Struct(">II")
+"""Vendor and subtype, behind the header."""
 _TV_VALUES = {
     1: ("antenna", "H"),
     2: ("utc", "Q"),
@@ -179,9 +181,11 @@ def _layout(data: bytes) -> _Layout | None:
                 if head + size != length or not 0 < size <= EPC_MOST:
                     return None
                 value, value_format = "epc", f"{size}s"
-            elif number == CUSTOM and length >= 12 and int.from_bytes(data[at + 4 : at + 8], "big") == IMPINJ:
-                head = 12  # with vendor and subtype
-                value, value_format = _IMPINJ_VALUES.get(int.from_bytes(data[at + 8 : at + 12], "big"), ("", ""))
+            elif number == CUSTOM and length >= 12:
+                head = 12  # with vendor and subtype, whoever's: in the next tag Impinj's may stand in the same place
+                vendor, subtype = _CUSTOM.unpack_from(data, at + _TLV.size)
+                if vendor == IMPINJ:
+                    value, value_format = _IMPINJ_VALUES.get(subtype, ("", ""))
                 if length < head + struct.calcsize(f">{value_format}"):
                     value, value_format = "", ""
         if end > len(data):
