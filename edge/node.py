@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime
+import fcntl
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -48,6 +50,7 @@ async def run(loaded: Loaded, path: Path) -> None:
     kept = folder / loaded.config.outbox.path
     clock = clock_from(loaded.config.node.clock)
     with ExitStack() as open_now:
+        _be_alone(kept, open_now)
         boot = boot_id()
         outbox = Outbox(kept, loaded.config.outbox.max_mb, loaded.config.outbox.synchronous, boot)
         open_now.callback(outbox.close)
@@ -117,6 +120,17 @@ async def run(loaded: Loaded, path: Path) -> None:
         raise failure
     if crashed:
         raise OSError("the uplink stopped working, see above")
+
+
+def _be_alone(outbox: Path, open_now: ExitStack) -> None:
+    """Holds the outbox for this process: two nodes on one would give two batches one name. Raises OSError."""
+    outbox.parent.mkdir(parents=True, exist_ok=True)
+    held = os.open(outbox.with_name(outbox.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    open_now.callback(os.close, held)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it however the process ends
+    except BlockingIOError:
+        raise OSError(f"another node runs with this outbox ({outbox})") from None
 
 
 def _tick(pipeline: Pipeline, orders: Orders, moment: NodeTime) -> bool:

@@ -103,7 +103,7 @@ def _outboxes(path: Path, broken: bytes) -> list[Path]:
     found = [path.parent / named for named in _named_outbox(broken)]
     if state := os.environ.get("STATE_DIRECTORY"):  # systemd's StateDirectory=, several parted by colons
         found += [Path(folder) / "outbox.db" for folder in state.split(":")]
-    return [*found, path.parent / Outbox().path]
+    return [*found, path.parent / "outbox.db", path.parent / Outbox().path]  # beside the file, where nobody said
 
 
 def _named_outbox(broken: bytes) -> list[str]:

@@ -150,11 +150,13 @@ def one_line(view: View, rate: Rates | None) -> str:
         rows = "" if view.totals is None else f", {view.totals.rows} batches wait in its outbox"
         return f"{at} {view.trouble}{rows}"
     health = view.status.health
-    heard = " ".join(f"{name} {value:.1f}/s" for name, value in rate.heard.items())
+    down = {name for name, source in health.sources.items() if source.state == "down"}
+    heard = " ".join(f"{name} {'DOWN' if name in down else f'{value:.1f}/s'}" for name, value in rate.heard.items())
     line = "connected" if view.status.connected else "NO CONNECTION"
+    mode = "" if health.mode == "normal" else " SAFE MODE"
     return (
         f"{at} {heard} subjects {view.status.subjects} windows {rate.windows:.1f}/s "
-        f"outbox {health.outbox_rows} ({health.outbox_oldest_s:.0f} s) dropped {health.dropped} {line}"
+        f"outbox {health.outbox_rows} ({health.outbox_oldest_s:.0f} s) dropped {health.dropped} {line}{mode}"
     )
 
 

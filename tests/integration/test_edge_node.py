@@ -174,3 +174,29 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(tmp_path, air, end)
             last = manager.recv(100)
         assert last == b"STOPPING=1"
         assert node.wait(5) == 0
+
+
+def test_a_second_node_on_the_same_outbox_refuses_to_run(tmp_path, air, end):
+    config = node_toml(tmp_path, free_port())
+    first = start_node(config, air)
+    end(first)
+    eventually(lambda: air.listeners == 1, "the first one listens")
+    second = start_node(config, air)
+    end(second)
+    assert second.wait(15) == 1
+    assert "another node runs with this outbox" in (tmp_path / "node.log").read_text()
+    assert first.poll() is None
+
+
+def test_a_node_whose_file_is_gone_goes_on_with_the_last_good_one(tmp_path, air, end):
+    config = node_toml(tmp_path, free_port())
+    node = start_node(config, air)
+    end(node)
+    eventually(lambda: list(tmp_path.glob("last-good-*.toml")), "what it runs on is kept")
+    node.kill()
+    node.wait()
+    config.unlink()
+    again = start_node(config, air)
+    end(again)
+    eventually(lambda: air.listeners == 2, "it listens again")
+    assert "safe mode" in (tmp_path / "node.log").read_text()
