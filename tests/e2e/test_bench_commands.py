@@ -44,7 +44,16 @@ def test_a_small_run_tells_its_figures(name: str) -> None:
     assert all(figures[key] > 0 for key in FIGURES[name])
 
 
-@pytest.mark.parametrize("name", ["edge", "push"])
+def test_parts_of_the_nodes_figures_can_be_chosen_and_a_wrong_one_is_named() -> None:
+    done = bench("edge", "--part", "epc", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sgtin_per_s"] > 0
+    wrong = bench("edge", "--part", "epk")
+    assert wrong.returncode == 2
+    assert "expected one of ble, wifi, llrp, epc, outbox" in " ".join(wrong.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("name", ["vision", "push"])
 def test_a_name_that_is_promised_and_not_there_yet_ends_with_3(name: str) -> None:
     done = bench(name, "--json")
     assert done.returncode == 3
