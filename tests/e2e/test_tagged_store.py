@@ -172,7 +172,6 @@ def test_what_somebody_buys_departs_from_its_shelf(look: Look, truth: Truth) -> 
     assert event["node"] == "cosmetics"
     # Last read in its place or in the hand, until its buyer is some steps away.
     assert handled.taken_us - 10_000_000 <= event["since_us"] <= left_us + 10_000_000
-    assert look.summary["things_bought"] >= 1
 
 
 def test_a_members_card_is_presence_at_the_till_and_never_a_tag(look: Look, truth: Truth) -> None:
