@@ -27,6 +27,7 @@ LOCK = ROOT / "requirements" / "edge.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 """Debian 12 (Raspberry Pi OS bookworm) has 3.11, Debian 13 (trixie) 3.13."""
 MOST_BYTES = 20_000_000
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 UNREACHABLE = re.compile(r"connect|dns|resolve host|timed out|network|offline|fetch", re.IGNORECASE)
 
 
@@ -54,7 +55,10 @@ def offered(python: str, folder: Path) -> list[Wheel]:
     command = [uv(), "pip", "compile", "--quiet", "--no-header", "--format", "pylock.toml", "--only-binary", ":all:"]
     command += ["--python-platform", "aarch64-manylinux_2_28", "--python-version", python, "--extra", "edge"]
     command += ["--constraint", str(LOCK), "--output-file", str(out), str(ROOT / "pyproject.toml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    # uv brings authorities of its own; a company's is in the system's, as the launcher knows too.
+    trusting = {"SSL_CERT_FILE": str(AUTHORITIES)} if AUTHORITIES.is_file() else {}
+    environ = trusting | os.environ
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=100)
     if done.returncode != 0 and UNREACHABLE.search(done.stderr) and "No solution" not in done.stderr:
         pytest.skip(f"no package index is reachable: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
