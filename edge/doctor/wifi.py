@@ -51,7 +51,9 @@ def judge(name: str, found: Probe) -> Iterator[Finding]:
     """Judges the interface, then the right to read it."""
     if not found.there:
         where = f"; there is {', '.join(found.interfaces)}" if found.interfaces else "; there is no Wi-Fi at all"
-        yield failed("wifi", f"no interface {name}{where}", _make_monitor(found, name))
+        nothing = not found.interfaces and found.can_monitor is None
+        mend = f"plug in {ADAPTERS}; `ip link` lists what is there" if nothing else _make_monitor(found, name)
+        yield failed("wifi", f"no interface {name}{where}", mend)
     elif found.driver in WITHOUT_MONITOR:
         yield failed(
             "wifi", f"{name} is the board's own chip ({found.driver}), which has no monitor mode", f"use {ADAPTERS}"
