@@ -112,7 +112,7 @@ def test_every_setting_of_the_cloud_is_named() -> None:
 
 def test_every_setting_that_the_pages_name_is_read_by_something() -> None:
     sources = [ROOT / "docker-compose.yml", ROOT / "firmware_configs" / "broker" / "certs.sh"]
-    for folder in ("cloud", "edge", "simulators"):
+    for folder in ("cloud", "edge", "simulators", "tests"):
         sources += [p for p in (ROOT / folder).rglob("*.py") if "node_modules" not in p.parts]
     code = "\n".join(p.read_text() for p in sources)
     parts = {f"AISLE_BROKER_{part}" for part in ("CA", "CERT", "KEY")}  # put together in the code
