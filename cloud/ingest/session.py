@@ -158,8 +158,10 @@ class Session:
             rest = self._view[self._start : self._end].tobytes()
             self._start, self._end = 0, len(rest)
             self._view[: self._end] = rest
+        until = time.monotonic() + wait_s
         size = self._receive_into(self._view[self._end :])
-        if size is None and wait_s > 0 and self._poll.poll(wait_s * 1_000):
+        # What wakes us may be TLS's own, a ticket or half a record, and no data yet.
+        while size is None and (left_s := until - time.monotonic()) > 0 and self._poll.poll(left_s * 1_000):
             size = self._receive_into(self._view[self._end :])
         if size is None:
             self._mind_silence()

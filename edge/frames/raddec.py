@@ -72,14 +72,16 @@ def parse_raddec(data: bytes) -> Raddec | None:
 
 
 def raddec_bytes(raddec: Raddec) -> bytes:
-    """A raddec in its binary form. What does not fit is left out: receivers and packets past 15, antennas."""
-    body = bytearray([raddec.transmitter_type])
-    body += raddec.transmitter
+    """A raddec in its binary form.
+
+    What does not fit is left out: receivers and packets past 15, antennas, identifiers not as long as their type.
+    """
+    body = bytearray(_typed(raddec.transmitter, raddec.transmitter_type))
     signature = raddec.signature[:RECEIVERS_MOST]
     body.append(len(signature))
     for heard in signature:
         level = min(max(heard.rssi, _LOWEST_DBM), 0) - _LOWEST_DBM
-        body += bytes([level, min(max(heard.decodings, 1), 255), heard.receiver_type]) + heard.receiver
+        body += bytes([level, min(max(heard.decodings, 1), 255)]) + _typed(heard.receiver, heard.receiver_type)
     if raddec.timestamp_ms is not None:
         body += b"\xf0" + min(max(raddec.timestamp_ms, 0), _TIMESTAMP_MOST_MS).to_bytes(6, "big")
     if raddec.packets:
@@ -184,6 +186,12 @@ def _from_body(body: bytes) -> Raddec | None:
     if at > len(body):
         return None
     return Raddec(transmitter, kind, tuple(signature), timestamp_ms, tuple(packets), events, position)
+
+
+def _typed(identifier: bytes, kind: int) -> bytes:
+    """An identifier after its type, whose length is not written."""
+    fits = kind < len(ID_BYTES) and ID_BYTES[kind] == len(identifier)
+    return bytes([kind]) + identifier if fits else bytes([UNKNOWN])
 
 
 def _finite(values: tuple[float, ...]) -> tuple[float, ...]:

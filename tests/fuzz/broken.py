@@ -18,6 +18,12 @@ def read_for_ever(data: bytes) -> None:
         at += data[at]
 
 
+def read_greedily(data: bytes) -> None:
+    """a length that room is made for before anything is there"""
+    if data[:2] == b"\x10\x01":
+        bytearray(data[2] << 30)
+
+
 def two_bytes() -> Iterator[bytes]:
     yield b"\x10\x02\x03\x01\x02\x03"
 
@@ -28,5 +34,6 @@ def ones() -> Iterator[bytes]:
 
 TARGETS = [
     Target("raises", read_badly, two_bytes, longest=16),
+    Target("devours", read_greedily, two_bytes, longest=16),
     Target("hangs", read_for_ever, ones, longest=16),
 ]

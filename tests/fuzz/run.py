@@ -19,7 +19,6 @@ KEPT = ROOT / ".aisle" / "fuzz"
 """Inputs that took new ways through the code, from run to run, and in `found` those that broke it."""
 HANG_S = 10.0
 """An input of some KiB is read in well under a millisecond; on a busy machine nothing honest takes so long."""
-MEMORY_MB = 1024
 START_S = 60.0
 """More than a process needs to start, to read its corpus and to end."""
 LINES_MOST = 40
@@ -78,7 +77,7 @@ def fuzz(
             f"-artifact_prefix={named}",
             f"-max_total_time={max(1, round(seconds))}",
             f"-timeout={max(1, round(hang_s))}",
-            f"-rss_limit_mb={MEMORY_MB}",
+            "-rss_limit_mb=0",  # the worker limits itself: see MEMORY_BYTES
             f"-max_len={target.longest}",
             "-len_control=0",
             "-print_final_stats=1",

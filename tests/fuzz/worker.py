@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import random
+import resource
 import sys
 import traceback
 from pathlib import Path
@@ -21,6 +22,9 @@ WRITTEN = "Test unit written to "
 """libFuzzer's words before the name of a file, for inputs that hang or take too much memory."""
 BROKEN = 77
 """libFuzzer's exit code for an input that breaks its target."""
+MEMORY_BYTES = 1 << 30
+"""What a target may hold; more is a MemoryError with a traceback. libFuzzer's own limit looks at the most that the
+process ever held, in which Linux counts its parent before `exec`: under a large pytest all would be at fault."""
 STRUCTURED = 0.5
 """Share of changes that are made to the document, not to its bytes."""
 
@@ -29,6 +33,7 @@ def main() -> None:
     """Fuzzes until libFuzzer ends the process, 0 when its time is over; an input that broke the target is in a file."""
     program, module, name, found, *told = sys.argv
     logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     atheris = importlib.import_module("atheris")  # it has no types, and is not there on every machine
     with atheris.instrument_imports(include=INSTRUMENTED):
         targets = importlib.import_module(module).TARGETS

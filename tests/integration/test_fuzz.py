@@ -66,9 +66,10 @@ short_tier, long_tier = test_some_seconds_of_fuzzing_find_nothing, test_ten_minu
     ("target", "words"),
     [
         (broken.TARGETS[0], ("IndexError", "in read_badly", "--input")),
-        (broken.TARGETS[1], ("in read_for_ever", "--input", "imeout")),
+        (broken.TARGETS[1], ("MemoryError", "in read_greedily", "--input")),
+        (broken.TARGETS[2], ("in read_for_ever", "--input", "imeout")),
     ],
-    ids=["raises", "hangs"],
+    ids=["raises", "devours", "hangs"],
 )
 def test_what_breaks_a_parser_is_found_kept_and_told(target, words, tmp_path: Path):
     outcome = fuzz(target, 30.0, kept=tmp_path, hang_s=2.0)
