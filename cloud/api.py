@@ -20,6 +20,7 @@ from cloud.accounts import routes as account_routes
 from cloud.analytics import routes as analytics_routes
 from cloud.campaigns import routes as campaign_routes
 from cloud.config import Settings
+from cloud.crowd import routes as crowd_routes
 from cloud.errors import AisleError, NotFound, Problem
 from cloud.fleet import node_routes
 from cloud.fleet import routes as fleet_routes
@@ -49,6 +50,7 @@ ROUTERS = (
     campaign_routes.router,
     push_routes.router,
     analytics_routes.router,
+    crowd_routes.router,
 )
 
 

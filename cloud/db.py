@@ -15,6 +15,8 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from cloud.database.path import on_timescale
+
 log = logging.getLogger(__name__)
 
 MIGRATION = re.compile(r"(\d{4})_[a-z_]+(\.plain|\.timescale)?\.sql")
@@ -52,7 +54,7 @@ def migrate(dsn: str) -> list[str]:
             "CREATE TABLE IF NOT EXISTS schema_migration (file text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
         done = {row[0] for row in conn.execute("SELECT file FROM schema_migration")}
-        for file, text in migrations(has_timescale(conn)):
+        for file, text in migrations(on_timescale(done, licence(conn))):
             if file in done:
                 continue
             try:
@@ -65,9 +67,12 @@ def migrate(dsn: str) -> list[str]:
     return applied
 
 
-def has_timescale(conn: Connection[Any]) -> bool:
-    """Whether the TimescaleDB extension is created in this database; the plain twins serve everywhere else."""
-    return conn.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
+def licence(conn: Connection[Any]) -> str | None:
+    """The licence of TimescaleDB in this database; None without the extension."""
+    row = conn.execute(
+        "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+    ).fetchone()
+    return row[0] if row else None
 
 
 def connect(dsn: str, process: str, *, autocommit: bool = False) -> Connection[TupleRow]:

@@ -1,4 +1,4 @@
-"""The worker process: triggers that are due, receipts to join, days to drop."""
+"""The worker process: triggers that are due, receipts to join, and the upkeep of the database."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from cloud.config import Settings
 from cloud.offers.decide import decide_due
 from cloud.process import run_until_stopped
 from cloud.receipts.join import join_receipts
-from cloud.retention import forget
+from cloud.upkeep import Upkeep
 from contract.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ sql = db.statements("cloud.offers")
 LOOK_S = 0.1
 """The longest that a trigger waits unseen if a notification was lost."""
 JOIN_EVERY_S = 1.0
-RETAIN_EVERY_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -38,10 +37,11 @@ class Worker:
 
     def _work(self, stopping: threading.Event) -> None:
         dsn = self.settings.service_dsn
-        joined_at = retained_at = -math.inf
+        joined_at = -math.inf
         with (
             db.connect(dsn, "worker", autocommit=True) as conn,
             db.listening(dsn, "worker", "aisle_due", "aisle_receipt") as ear,
+            Upkeep(dsn, self.clock),
         ):
             log.info("worker is ready")
             while not stopping.is_set():
@@ -50,9 +50,6 @@ class Worker:
                     with conn.transaction():
                         join_receipts(conn)
                     joined_at = time.monotonic()
-                if time.monotonic() - retained_at >= RETAIN_EVERY_S:
-                    forget(conn, self.clock.now_us())
-                    retained_at = time.monotonic()
                 if not decided and self._wait(conn, ear):
                     joined_at = -math.inf
 

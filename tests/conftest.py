@@ -77,7 +77,9 @@ def template(postgres: DatabaseServer) -> Iterator[str]:
 
     name = f"aisle_template_{secrets.token_hex(4)}"
     postgres.create_database(name)
+    postgres.add_extension(name)
     migrate(postgres.dsn(OWNER, name))
+    postgres.close_database(name)
     yield name
     postgres.drop_database(name)
 

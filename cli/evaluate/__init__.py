@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cli.evaluate.locate import Figures, LocateReport
 
 LATER = {
-    "crowd": "how many people, from probe requests",
     "zones": "entries and dwell in zones",
     "expression": "expressions of unseen faces",
     "detect": "faces found in photos",
@@ -84,6 +83,22 @@ def llrp(
     from cli.evaluate.llrp import evaluate
 
     _show("llrp", lambda: evaluate(payloads), as_json)
+
+
+@app.command()
+def crowd(
+    train: Annotated[Path, typer.Option(help="Parquet: time, src, rssi_dbm, ie_hash, occupancy; a row a frame.")],
+    test: Annotated[
+        Path | None, typer.Option(help="Other days of the same kind; without it the last days of --train.")
+    ] = None,
+    split: Annotated[float, typer.Option(min=0.1, max=0.9, help="Share of the days to learn from.")] = 0.7,
+    rolling: Annotated[bool, typer.Option(help="Also with the cut elsewhere: how much it depends on that.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How many people, from counts of devices that ask for networks; heads counted in the first days teach it."""
+    from cli.evaluate.crowd import evaluate
+
+    _show("crowd", lambda: evaluate(train, test, split=split, rolling=rolling), as_json)
 
 
 promise(app, "eval", LATER)

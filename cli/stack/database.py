@@ -56,20 +56,34 @@ class DatabaseServer:
         if not exists:
             self.create_database(DATABASE)
 
-    def create_database(self, name: str, template: str = "template1") -> None:
-        """Make a database owned by `aisle_owner`, open to the product's roles only; a copy of `template`."""
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """Make a database owned by `aisle_owner`, open to the product's roles only; a copy of `template`.
+
+        The server's own template is not named: TimescaleDB takes that as a reason to look into it, and is in the way.
+        """
         database = sql.Identifier(name)
+        copy = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
         with self._admin() as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
-                    database, sql.Identifier(OWNER), sql.Identifier(template)
-                )
-            )
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(OWNER)) + copy)
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
             for role in (APP, SERVICE):
                 connection.execute(
                     sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(role))
                 )
+
+    def close_database(self, name: str) -> None:
+        """Let nobody in any more, so that it can be copied: TimescaleDB's own workers look into every open database."""
+        end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+        with self._admin() as connection:
+            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+            connection.execute(end, [name])
+
+    def add_extension(self, name: str) -> None:
+        """Create TimescaleDB in the database if the server has it, as production's roles.sql does."""
+        have = "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
+        with psycopg.connect(make_conninfo(self.admin_dsn, dbname=name), autocommit=True) as connection:
+            if connection.execute(have).fetchone():
+                connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
 
     def drop_database(self, name: str) -> None:
         """Remove a database, throwing out whoever is still connected."""

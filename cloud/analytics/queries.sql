@@ -33,22 +33,31 @@ SELECT count(*) FILTER (WHERE state = 'online'), count(*) FROM node
 WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND retired_at IS NULL
 
 -- name: zone_table
--- Visits, dwell and conversion of each zone: a visit converts if its receipt holds a category of the zone's planogram.
-WITH stay AS (
-    SELECT p.zone, p.visit_id, sum(extract(epoch FROM coalesce(p.left_at, v.seen_at) - p.entered_at)) AS dwell_s
-    FROM presence p JOIN visit v USING (visit_id)
-    WHERE p.tenant_id = %(tenant)s AND p.store_id = %(store)s AND NOT v.excluded
-      AND p.entered_at >= at_us(%(from_us)s) AND p.entered_at < at_us(%(to_us)s)
-    GROUP BY p.zone, p.visit_id)
-SELECT z.zone, z.name, z.kind, count(s.visit_id), avg(s.dwell_s)::float8,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY s.dwell_s)::float8,
-       CASE WHEN z.categories <> '{}' THEN avg((EXISTS (
-           SELECT 1 FROM receipt_visit x JOIN receipt_line l USING (receipt_id)
-           WHERE x.visit_id = s.visit_id AND l.category = ANY(z.categories)))::int) FILTER (WHERE s.visit_id IS NOT NULL)
-       END::float8
-FROM zone z LEFT JOIN stay s USING (zone)
+-- Visits, dwell and conversion of each zone: visits that are over from their five minutes, those that go on from what is
+-- known of them. Whole five minutes that begin in the span; a visit counts in those in which it first came to the zone.
+SELECT z.zone, z.name, z.kind, d.visits, d.mean, d.median,
+       CASE WHEN z.categories <> '{}' THEN c.converted / nullif(d.visits, 0)::float8 END
+FROM zone z
+CROSS JOIN LATERAL (
+    SELECT count(*) AS visits, avg(dwell_s)::float8 AS mean,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY dwell_s)::float8 AS median
+    FROM (SELECT unnest(r.dwells) AS dwell_s FROM zone_5min r
+          WHERE r.tenant_id = %(tenant)s AND r.store_id = %(store)s AND r.zone = z.zone
+            AND r.time >= at_us(%(from_us)s) AND r.time < at_us(%(to_us)s)
+          UNION ALL
+          SELECT sum(extract(epoch FROM coalesce(p.left_at, v.seen_at) - p.entered_at))::real
+          FROM visit v JOIN presence p USING (visit_id)
+          WHERE v.tenant_id = %(tenant)s AND v.store_id = %(store)s AND v.ended_at IS NULL AND NOT v.excluded
+            AND p.zone = z.zone
+          GROUP BY v.visit_id
+          HAVING date_bin('5 minutes', min(p.entered_at), 'epoch') >= at_us(%(from_us)s)
+             AND date_bin('5 minutes', min(p.entered_at), 'epoch') < at_us(%(to_us)s)) dwells) d
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(r.converted), 0) AS converted FROM zone_5min r
+    WHERE r.tenant_id = %(tenant)s AND r.store_id = %(store)s AND r.zone = z.zone
+      AND r.time >= at_us(%(from_us)s) AND r.time < at_us(%(to_us)s)) c
 WHERE z.tenant_id = %(tenant)s AND z.store_id = %(store)s
-GROUP BY z.tenant_id, z.store_id, z.zone ORDER BY z.zone
+ORDER BY z.zone
 
 -- name: tracks
 -- Tracks of enrolled assets.

@@ -57,6 +57,8 @@ class Journal:
             self.conn.execute(sql.arm_triggers, {"presences": [entered.presence_id for entered in story.entered]})
         for revised in story.revised:
             self.conn.execute(sql.revise, {"presence": revised.presence_id, "at": revised.entered_us})
+        if story.ended:
+            self.conn.execute(sql.count_visits, self._key | {"visits": [track.visit_id for track in story.ended]})
         self._write_positions(story)
         self._write_heat(story)
         self.conn.execute(sql.told, self._key | {"until": until_us})

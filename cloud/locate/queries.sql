@@ -1,10 +1,46 @@
--- name: stores
--- Stores that have anything queued or a story that goes on.
-SELECT tenant_id, store_id FROM store
+-- name: become_locator
+-- A number for this process, and the lock that says it lives: whoever finds it free knows that the session is over.
+SELECT locator, pg_advisory_lock(4715, locator) FROM (SELECT nextval('locator_locator_id_seq')::int AS locator) n
 
--- name: hold
--- Hold a store for as long as this connection lives; false if another locator does.
-SELECT pg_try_advisory_lock(hashtextextended('locate ' || %(tenant)s || '/' || %(store)s, 0))
+-- name: add_locator
+-- Known only once the lock is held.
+INSERT INTO locator (locator_id) VALUES (%(locator)s)
+
+-- name: beat
+-- This process lives and its work comes round.
+UPDATE locator SET beat_at = clock_timestamp() WHERE locator_id = %(locator)s
+
+-- name: end_silent
+-- End the sessions of locators that stopped beating: stopped, cut off, or hanging. What they had begun is undone.
+SELECT pg_terminate_backend(k.pid) FROM locator l JOIN pg_locks k
+    ON k.locktype = 'advisory' AND k.classid = 4715 AND k.objid = l.locator_id::oid AND k.objsubid = 2
+WHERE l.locator_id <> %(locator)s AND l.beat_at < clock_timestamp() - make_interval(secs => %(stale_s)s)
+  AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
+-- name: forget_gone_locators
+-- Locators whose session is over, with their leases.
+DELETE FROM locator WHERE locator_id <> %(locator)s AND pg_try_advisory_xact_lock(4715, locator_id)
+
+-- name: shares
+-- How many stores there are to share, among how many, and whether this process is one of them.
+SELECT (SELECT count(*) FROM store), count(*), coalesce(bool_or(locator_id = %(locator)s), false) FROM locator
+
+-- name: take_stores
+-- Stores that nobody holds; of two processes that want one, one gets it.
+INSERT INTO store_lease (tenant_id, store_id, locator_id)
+SELECT tenant_id, store_id, %(locator)s FROM store s
+WHERE NOT EXISTS (SELECT FROM store_lease l WHERE (l.tenant_id, l.store_id) = (s.tenant_id, s.store_id))
+LIMIT %(room)s
+ON CONFLICT DO NOTHING
+RETURNING tenant_id, store_id
+
+-- name: release_store
+-- A store for another to take.
+DELETE FROM store_lease WHERE tenant_id = %(tenant)s AND store_id = %(store)s
+
+-- name: remove_locator
+-- This process ends, and its leases with it.
+DELETE FROM locator WHERE locator_id = %(locator)s
 
 -- name: floor
 -- The store's floor, and how far its story is told.
@@ -66,6 +102,19 @@ UPDATE visit SET seen_at = at_us(%(seen)s) WHERE visit_id = %(visit)s
 -- name: end_visit
 -- A visit is over.
 UPDATE visit SET seen_at = at_us(%(seen)s), ended_at = at_us(%(seen)s) WHERE visit_id = %(visit)s
+
+-- name: count_visits
+-- Visits that are over, counted once in each zone they were in, in the five minutes in which they first came there. In
+-- the order of the rows, like the worker that counts conversions: so the two wait for each other and never both ways.
+INSERT INTO zone_5min AS r (tenant_id, store_id, zone, time, visits, seconds, dwells)
+SELECT %(tenant)s, %(store)s, zone, time, count(*), sum(dwell), array_agg(dwell)
+FROM (SELECT p.zone, date_bin('5 minutes', min(p.entered_at), 'epoch') AS time,
+             sum(extract(epoch FROM coalesce(p.left_at, v.seen_at) - p.entered_at))::real AS dwell
+      FROM visit v JOIN presence p USING (visit_id)
+      WHERE v.visit_id = ANY(%(visits)s) AND NOT v.excluded GROUP BY v.visit_id, p.zone) stay
+GROUP BY zone, time ORDER BY zone, time
+ON CONFLICT (tenant_id, store_id, zone, time) DO UPDATE
+SET visits = r.visits + excluded.visits, seconds = r.seconds + excluded.seconds, dwells = r.dwells || excluded.dwells
 
 -- name: enter
 -- A presence began.

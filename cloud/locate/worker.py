@@ -1,24 +1,24 @@
-"""The locate process: holds stores by advisory lock, one holder a store, and tells their stories as batches arrive."""
+"""The locate process: holds its share of the stores, and tells their stories as batches arrive."""
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import psycopg
 
 from cloud import db
 from cloud.config import Settings
+from cloud.locate.lease import Heart, Leases, Store
 from cloud.locate.store import StoreLocator
 from cloud.process import run_until_stopped
 from contract.clock import Clock
 
 log = logging.getLogger(__name__)
-sql = db.statements("cloud.locate")
 
 LOOK_S = 0.1
-FIND_STORES_EVERY_S = 2.0
+FIND_STORES_EVERY_S = 0.5
 
 
 @dataclass(slots=True)
@@ -27,7 +27,8 @@ class Locate:
 
     settings: Settings
     clock: Clock
-    _stores: dict[tuple[str, str], StoreLocator] = field(default_factory=dict)
+    _stores: dict[Store, StoreLocator] = field(default_factory=dict)
+    """Those that have a plan and nodes, of the stores that are held."""
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
@@ -37,35 +38,42 @@ class Locate:
         dsn = self.settings.service_dsn
         channels = ("aisle_queue", "aisle_consent", "aisle_plan")
         self._stores.clear()
-        looked_at = 0.0
+        looked_at = -math.inf
         with db.connect(dsn, "locate", autocommit=True) as conn, db.listening(dsn, "locate", *channels) as ear:
-            log.info("locate is ready")
-            while not stopping.is_set():
-                if time.monotonic() - looked_at >= FIND_STORES_EVERY_S:
-                    self._find_stores(conn)
-                    looked_at = time.monotonic()
-                worked = [locator.advance() for locator in list(self._stores.values())]
-                for note in ear.notifies(timeout=0 if any(worked) else LOOK_S, stop_after=1):
-                    looked_at = self._heed(conn, note, looked_at)
+            leases = Leases.begin(conn)
+            with Heart(dsn, leases.locator_id) as heart:
+                log.info("locate is ready")
+                while not stopping.is_set():
+                    heart.turn()
+                    if time.monotonic() - looked_at >= FIND_STORES_EVERY_S:
+                        self._find_stores(leases)
+                        looked_at = time.monotonic()
+                    worked = [locator.advance() for locator in list(self._stores.values())]
+                    for note in ear.notifies(timeout=0 if any(worked) else LOOK_S, stop_after=1):
+                        looked_at = self._heed(note, looked_at)
+                leases.end()
 
-    def _find_stores(self, conn: psycopg.Connection[Any]) -> None:
-        for tenant, store in conn.execute(sql.stores).fetchall():
-            if (tenant, store) in self._stores:
-                continue
-            held = conn.execute(sql.hold, {"tenant": tenant, "store": store}).fetchone()
-            if held and held[0]:
-                locator = StoreLocator.load(conn, self.clock, tenant, store)
-                if locator is not None:
-                    self._stores[tenant, store] = locator
-                    log.info("holding store %s/%s", tenant, store)
+    def _find_stores(self, leases: Leases) -> None:
+        """Take stores that are free, let go what is too many, begin those that got a plan."""
+        taken, surplus = leases.look()
+        for store in surplus:
+            self._stores.pop(store, None)
+            leases.release(store)
+            log.info("store %s/%s is left to another", *store)
+        for store in taken:
+            log.info("holding store %s/%s", *store)
+        for store in leases.held - self._stores.keys():
+            locator = StoreLocator.load(leases.conn, self.clock, *store)
+            if locator is not None:
+                self._stores[store] = locator
 
-    def _heed(self, conn: psycopg.Connection[Any], note: psycopg.Notify, looked_at: float) -> float:
+    def _heed(self, note: psycopg.Notify, looked_at: float) -> float:
         """Act on a notification; returns when stores were last looked for."""
         if note.channel == "aisle_plan":
             tenant, _, store = note.payload.partition("/")
             if self._stores.pop((tenant, store), None) is not None:
                 log.info("plan of %s changed", note.payload)
-            return 0.0
+            return -math.inf
         if note.channel == "aisle_consent":
             for (tenant, _), locator in self._stores.items():
                 if tenant == note.payload:

@@ -21,7 +21,7 @@ ALONE_AT_TILL = 0.75
 
 def join_receipts(conn: Connection[Any]) -> int:
     """Join what can be joined now; returns how many. One transaction, opened by the caller."""
-    joined = 0
+    joined = []
     for receipt, tenant, store, at, member, located_until in conn.execute(sql.open_receipts).fetchall():
         key = {"tenant": tenant, "store": store, "at": at, "member": member, "receipt": receipt}
         found = _visit(conn, key, settled=located_until >= at + AFTER_TILL)
@@ -29,10 +29,12 @@ def join_receipts(conn: Connection[Any]) -> int:
             visit, confidence, reason = found
             conn.execute(sql.join_visit, key | {"visit": visit, "confidence": confidence, "reason": reason})
             conn.execute(sql.set_join_state, {"receipt": receipt, "state": "joined"})
-            joined += 1
+            joined.append(receipt)
         elif located_until >= at + GIVE_UP:
             conn.execute(sql.set_join_state, {"receipt": receipt, "state": "unmatched"})
-    return joined
+    if joined:
+        conn.execute(sql.count_conversions, {"receipts": joined})
+    return len(joined)
 
 
 def _visit(conn: Connection[Any], key: dict[str, Any], *, settled: bool) -> tuple[int, float, str] | None:

@@ -62,6 +62,25 @@ ORDER BY min(abs(extract(epoch FROM coalesce(p.left_at, v.seen_at) - %(at)s::tim
 INSERT INTO receipt_visit (receipt_id, tenant_id, visit_id, confidence, reason)
 VALUES (%(receipt)s, %(tenant)s, %(visit)s, %(confidence)s, %(reason)s)
 
+-- name: count_conversions
+-- Receipts that were just joined: a visit converts in each zone that it had been in when it paid and whose planogram holds
+-- something that was bought. Once, though it may have receipts from before. In the order of the rows (cloud.locate's
+-- count_visits says why).
+INSERT INTO zone_5min AS r (tenant_id, store_id, zone, time, converted)
+SELECT tenant_id, store_id, zone, time, count(*)
+FROM (SELECT v.tenant_id, v.store_id, p.zone, date_bin('5 minutes', min(p.entered_at), 'epoch') AS time
+      FROM receipt_visit x JOIN receipt b USING (receipt_id) JOIN visit v USING (visit_id)
+           JOIN presence p ON p.visit_id = v.visit_id AND p.entered_at <= b.at
+           JOIN zone z ON (z.tenant_id, z.store_id, z.zone) = (p.tenant_id, p.store_id, p.zone)
+      WHERE x.receipt_id = ANY(%(receipts)s) AND NOT v.excluded
+        AND EXISTS (SELECT FROM receipt_line l WHERE l.receipt_id = x.receipt_id AND l.category = ANY(z.categories))
+        AND NOT EXISTS (SELECT FROM receipt_visit y JOIN receipt_line l USING (receipt_id)
+                        WHERE y.visit_id = x.visit_id AND y.receipt_id <> ALL(%(receipts)s)
+                          AND l.category = ANY(z.categories))
+      GROUP BY v.tenant_id, v.store_id, v.visit_id, p.zone) bought
+GROUP BY tenant_id, store_id, zone, time ORDER BY tenant_id, store_id, zone, time
+ON CONFLICT (tenant_id, store_id, zone, time) DO UPDATE SET converted = r.converted + excluded.converted
+
 -- name: set_join_state
 -- The search for the visit is over.
 UPDATE receipt SET join_state = %(state)s WHERE receipt_id = %(receipt)s

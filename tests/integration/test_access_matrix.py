@@ -101,6 +101,8 @@ EXAMPLES: dict[str, Example] = {
     "GET /v1/stores/{store}/zones": Example(query=lambda i: SPAN),
     "GET /v1/stores/{store}/tracks": Example(query=lambda i: SPAN),
     "GET /v1/stores/{store}/visits": Example(),
+    "GET /v1/stores/{store}/crowd": Example(query=lambda i: {"from_us": NOON_US - 10**9, "to_us": NOON_US}),
+    "POST /v1/stores/{store}/crowd/counts": Example(body=lambda i: {"at_us": NOON_US, "people": 12}),
     "GET /v1/dead-letters": Example(foreign=ANY_OWN),
     "GET /v1/progress": Example(foreign=ANY_OWN),
     "GET /v1/progress/queue": Example(foreign=ANY_OWN),

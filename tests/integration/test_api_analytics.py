@@ -10,6 +10,7 @@ import numpy.typing as npt
 import psycopg
 import pytest
 
+from cloud import db
 from cloud.locate.heat import BUCKET_US
 from tests.conftest import Database
 from tests.integration.cloud_support import (
@@ -105,13 +106,14 @@ def test_a_zone_that_fewer_than_five_visits_entered_tells_nothing_but_its_name(
     visits = visitors(conn, database, count)
     for n, visit in enumerate(visits, 1):
         add_presence(conn, "acme", visit, "coffee", NOON - 9 * MINUTE, NOON - 9 * MINUTE + n * timedelta(seconds=10))
-    conn.execute(
+    receipt = conn.execute(
         "WITH r AS (INSERT INTO receipt (tenant_id, store_id, receipt_uid, till, at, kind, currency, total)"
         " VALUES ('acme', 'main-street', 'r', '1', %s, 'sale', 'EUR', 5) RETURNING receipt_id), l AS ("
         " INSERT INTO receipt_line SELECT 'acme', receipt_id, 1, 's', 'n', 'coffee', 1000, 5, 0, 5 FROM r)"
-        " INSERT INTO receipt_visit SELECT receipt_id, 'acme', %s, 1, 'x' FROM r",
+        " INSERT INTO receipt_visit SELECT receipt_id, 'acme', %s, 1, 'x' FROM r RETURNING receipt_id",
         (NOON, visits[0]),
-    )
+    ).fetchone()
+    conn.execute(db.statements("cloud.receipts").count_conversions, {"receipts": list(receipt)})
     coffee, till = api.get("/v1/stores/main-street/zones", analyst, params=SPAN).json()
     figures = ("visits", "less_than", "mean_dwell_s", "median_dwell_s", "conversion")
     assert [coffee[f] for f in figures] == ([5, None, 30.0, 30.0, 0.2] if told else [None, 5, None, None, None])

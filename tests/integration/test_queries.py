@@ -12,9 +12,16 @@ from cloud import db
 
 CLOUD = Path(db.__file__).parent
 PARAMETER = re.compile(r"%\((\w+)\)s")
-SERVICE_PACKAGES = {"cloud.ingest", "cloud.locate", "cloud.offers"}
+SERVICE_PACKAGES = {"cloud.database", "cloud.ingest", "cloud.locate", "cloud.offers"}
 SERVICE_STATEMENTS = {
-    "cloud.receipts": {"open_receipts", "visit_by_card", "visits_at_till", "join_visit", "set_join_state"},
+    "cloud.receipts": {
+        "open_receipts",
+        "visit_by_card",
+        "visits_at_till",
+        "join_visit",
+        "set_join_state",
+        "count_conversions",
+    },
     "cloud.members": {"sensed", "sensed_tags"},
     "cloud.inventory": {"store_events", "place_tags", "forget_events", "forget_gone"},
 }

@@ -1,0 +1,1 @@
+"""The database as a whole: its state, read in `facts` and judged in `check`, and which path it is on."""

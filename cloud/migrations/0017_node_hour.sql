@@ -1,0 +1,2 @@
+-- What each node heard of things that stay (members, beacons, tags) in each hour: a radio that goes deaf shows, and it is
+-- still told when the windows themselves are dropped. Strangers are left out: their windows go within a day.
