@@ -9,7 +9,8 @@ import re
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import TypeVar
+from functools import lru_cache
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -48,13 +49,34 @@ CONTENT_TYPE = "application/vnd.aisle.batch.v1+msgpack"
 HEADER_ORDER = ("v", "kind", "tenant", "store", "node", "epoch", "seq", "boot", "clock", "t0", "n")
 _YEAR_10000_US = 253_402_300_800_000_000  # Python's datetime ends there
 _EPOCH = re.compile(r"[0-9a-f]{32}")
+_SEQ = re.compile(r"[1-9][0-9]{0,18}")
 _BOOT = re.compile(r"[ -~]{0,64}")
 _SUBJECT = re.compile(r"[0-9a-f]{16}")
 _ARRAY_TYPE = {"<i1": "b", "<u1": "B", "<i2": "h", "<u2": "H", "<i4": "i", "<u4": "I", "<i8": "q", "<u8": "Q"}
 _EPC = re.compile(r"(?:[0-9a-f]{2}){1,62}")
 _ROW_TYPES = {"presence": list[PresenceRow], "crowd": list[CrowdRow], "tags": list[TagRow]}
+_WIDTHS = tuple(column.width for column in SIGHTING_COLUMNS)
 KINDS = ("sightings", *_ROW_TYPES)
 
+
+class _Wire(msgspec.Struct, array_like=True, frozen=True):
+    """A sightings batch as the array that travels, in HEADER_ORDER."""
+
+    v: Literal[1]
+    kind: Literal["sightings"]
+    tenant: str
+    store: str
+    node: str
+    epoch: str
+    seq: int
+    boot: str
+    clock: Literal["trusted", "untrusted"]
+    t0: int
+    n: int
+    columns: list[bytes]
+
+
+_WIRE = msgspec.msgpack.Decoder(_Wire)
 _Small = TypeVar("_Small", Ack, Status, Health)
 
 
@@ -101,6 +123,16 @@ def decode(payload: bytes) -> Batch:
     if payload[:1] == b"{":
         return _from_object(payload)
     try:
+        wire = _WIRE.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+        return _from_array(payload)
+    names = wire.kind, wire.tenant, wire.store, wire.node, wire.epoch
+    return _sightings(_checked(Header(*names, wire.seq, wire.boot, wire.clock, wire.t0, wire.n)), wire.columns)
+
+
+def _from_array(payload: bytes) -> Sightings:
+    """The same field by field: what is wrong is told by its name."""
+    try:
         fields = msgspec.msgpack.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         raise NotABatch(f"not msgpack: {error}") from None
@@ -124,6 +156,19 @@ def header_only(payload: bytes) -> Header | None:
         return _header(dict(zip(HEADER_ORDER, fields, strict=False))) if isinstance(fields, list) else None
     except (ContractError, msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
         return None
+
+
+def event_id(epoch: str, seq: int) -> str:
+    """A batch's CloudEvents `id`, which travels beside the payload: its name among those of its node."""
+    return f"{epoch}/{seq}"
+
+
+def read_event_id(text: str) -> tuple[str, int] | None:
+    """Epoch and number of a batch; None if that is no such id."""
+    epoch, _, seq = text.partition("/")
+    if not _EPOCH.fullmatch(epoch) or not _SEQ.fullmatch(seq):
+        return None
+    return (epoch, int(seq)) if int(seq) < 2**63 else None
 
 
 def _from_object(payload: bytes) -> Batch:
@@ -162,8 +207,13 @@ def _header(fields: dict[str, object]) -> Header:
         header = msgspec.convert({name: fields[name] for name in HEADER_ORDER if name in fields}, Header)
     except msgspec.ValidationError as error:
         raise BadHeader(str(error)) from None
+    return _checked(header)
+
+
+def _checked(header: Header) -> Header:
+    """What types do not say."""
     for name in ("tenant", "store", "node"):
-        if not NAME.fullmatch(getattr(header, name)):
+        if not _is_name(getattr(header, name)):
             raise BadHeader(f"{name} {getattr(header, name)!r} is not a name (a-z, 0-9 and -, at most 63)")
     if not _EPOCH.fullmatch(header.epoch):
         raise BadHeader(f"epoch {header.epoch!r} is not 32 hexadecimal digits")
@@ -178,6 +228,12 @@ def _header(fields: dict[str, object]) -> Header:
     return header
 
 
+@lru_cache(maxsize=16_384)
+def _is_name(text: str) -> bool:
+    """Remembered: the same nodes speak again and again."""
+    return NAME.fullmatch(text) is not None
+
+
 def _told(value: object) -> str:
     """A foreign value as an error names it; nested ones by type only, since their repr may recurse too deeply."""
     return repr(value)[:80] if isinstance(value, (str, int, float)) else type(value).__name__
@@ -187,9 +243,10 @@ def _sightings(header: Header, columns: Sequence[bytes]) -> Sightings:
     if len(columns) < len(SIGHTING_COLUMNS):
         raise BadColumns(f"{len(columns)} columns, expected {', '.join(c.name for c in SIGHTING_COLUMNS)}")
     known = tuple(columns[: len(SIGHTING_COLUMNS)])  # a later minor version may append columns: leave them aside
-    for column, data in zip(SIGHTING_COLUMNS, known, strict=True):
-        if len(data) != column.width * header.n:
-            raise BadColumns(f"column {column.name} has {len(data)} bytes, expected {column.width} × {header.n}")
+    n = header.n
+    for data, width, column in zip(known, _WIDTHS, SIGHTING_COLUMNS, strict=True):
+        if len(data) != width * n:
+            raise BadColumns(f"column {column.name} has {len(data)} bytes, expected {width} × {n}")
     return Sightings(header, known)
 
 

@@ -1,5 +1,6 @@
 """The messages between edge and cloud, as values; `codec` turns them into bytes, `asyncapi.yaml` documents them."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -160,12 +161,23 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """What the database holds. A node deletes exactly these batches: ranges, never "up to"."""
+    """What the database holds. A node deletes exactly these batches, of those it sent: ranges, never "up to"."""
 
     epoch: str
     stored: tuple[tuple[int, int], ...] = ()
     """Ranges of seq, both ends included."""
     rejected: tuple[Rejection, ...] = ()
+
+
+def ranges(seqs: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Numbers as ascending ranges, both ends included: [1, 2, 3, 7] gives ((1, 3), (7, 7))."""
+    found: list[tuple[int, int]] = []
+    for seq in sorted(set(seqs)):
+        if found and found[-1][1] == seq - 1:
+            found[-1] = (found[-1][0], seq)
+        else:
+            found.append((seq, seq))
+    return tuple(found)
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -18,9 +18,9 @@ from functools import partial
 import paho.mqtt.client as mqtt
 
 from contract.clock import Clock
-from contract.codec import CONTENT_TYPE, decode_small, encode_small
+from contract.codec import CONTENT_TYPE, decode_small, encode_small, event_id
 from contract.errors import ContractError
-from contract.messages import Ack, Health
+from contract.messages import Ack, Health, ranges
 from contract.topics import ORDERS, NodeAddress, Stream
 from edge.broker import Broker, properties
 from edge.outbox import Outbox, Stored
@@ -288,16 +288,17 @@ class Uplink:
 
     def _settle_acks(self) -> None:
         acks = list(self._acks)
-        stored = [span for ack in acks for span in ack.stored if span[0] <= span[1]]
-        rejections = [rejection for ack in acks for rejection in ack.rejected]
-        refused = [(rejection.seq, rejection.seq) for rejection in rejections]
+        # What we never sent is another's of this name, on a copy of this card: ours has yet to be told, and judged.
+        spans = [span for ack in acks for span in ack.stored]
+        stored = {seq for seq in self._flights if any(first <= seq <= last for first, last in spans)}
+        refused = {one.seq: one.reason for ack in acks for one in ack.rejected if one.seq in self._flights}
         if stored:
-            self._outbox.delete(stored)
+            self._outbox.delete(ranges(stored))
         if refused:
-            self._outbox.delete(refused, rejected=True)
-        for rejection in rejections:
-            log.error("the cloud refuses batch %d for ever: %s", rejection.seq, rejection.reason)
-        for seq in [s for s in self._flights if any(first <= s <= last for first, last in (*stored, *refused))]:
+            self._outbox.delete(ranges(refused), rejected=True)
+        for seq, reason in refused.items():
+            log.error("the cloud refuses batch %d for ever: %s", seq, reason)
+        for seq in stored | refused.keys():
             self.ack_lag_s = time.monotonic() - self._flights.pop(seq).begun
         for _ in acks:  # only now: had the disk failed, they would be settled the next time
             self._acks.popleft()
@@ -347,7 +348,7 @@ class Uplink:
                 content_type=CONTENT_TYPE if bulk else "application/json",
                 # CloudEvents 1.0 attributes, as its MQTT binding lays them on MQTT 5 user properties.
                 specversion="1.0",
-                id=f"{self._outbox.epoch}/{batch.seq}",
+                id=event_id(self._outbox.epoch, batch.seq),
                 source=f"/{self._address}",
                 type=f"aisle.{batch.stream}.v1",
             ),

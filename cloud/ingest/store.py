@@ -77,6 +77,8 @@ class Message:
 
     topic: str
     payload: bytes
+    event_id: str = ""
+    """Which batch it is, as said beside the payload: for one that cannot be read."""
 
 
 Name = tuple[str, str, str, int]
@@ -342,15 +344,21 @@ class Store:
             },
         )
         outcome.buried += 1
-        header = codec.header_only(message.payload)
-        if address and header:
-            outcome.rejected[address, header.epoch].append((header.seq, error.reason))
+        name = _name(message)
+        if address and name:
+            outcome.rejected[address, name[0]].append((name[1], error.reason))
 
 
 @lru_cache(maxsize=16_384)
 def _source(topic: str) -> tuple[NodeAddress, str]:
     """`parse_up`, remembered: the same topics come again and again."""
     return parse_up(topic)
+
+
+def _name(message: Message) -> tuple[str, int] | None:
+    """Epoch and number of a batch that cannot be stored, so that it is not sent for ever."""
+    header = codec.header_only(message.payload)
+    return (header.epoch, header.seq) if header else codec.read_event_id(message.event_id)
 
 
 def _status(message: Message) -> tuple[NodeAddress, Status] | None:

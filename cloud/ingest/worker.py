@@ -21,7 +21,7 @@ from cloud.config import Settings
 from cloud.ingest.session import BrokerAway, Session
 from cloud.ingest.store import Message, Outcome, Store
 from contract.codec import encode_small
-from contract.messages import Ack, Rejection
+from contract.messages import Ack, Rejection, ranges
 from contract.topics import ALL_STATUS, SHARED_UP
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,9 @@ class Ingest:
 
     def _take(self, session: Session, arrived: Sequence[mqtt5.PublishPacket]) -> Outcome | None:
         """Store it, however long the database is away; None if we are told to stop before."""
-        messages = [Message(packet.topic, packet.payload) for packet in arrived]
+        messages = [
+            Message(packet.topic, packet.payload, dict(packet.user_properties).get("id", "")) for packet in arrived
+        ]
         pauses = _Pauses()
         while not self._stopping:
             self._conn = self._conn or self._database(session)
@@ -177,14 +179,3 @@ def acks(outcome: Outcome) -> list[tuple[str, bytes]]:
         )
         told.append((address.down("ack"), encode_small(ack)))
     return told
-
-
-def ranges(seqs: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Numbers as ascending ranges, both ends included: [1, 2, 3, 7] gives ((1, 3), (7, 7))."""
-    found: list[tuple[int, int]] = []
-    for seq in sorted(set(seqs)):
-        if found and found[-1][1] == seq - 1:
-            found[-1] = (found[-1][0], seq)
-        else:
-            found.append((seq, seq))
-    return tuple(found)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from psycopg.rows import TupleRow
 
 from cloud.ingest.store import RETIRED_AFTER_S, Message, NodeDirectory, Outcome, Store, UnknownNode
-from cloud.ingest.worker import ranges
 from contract import codec
 from contract.messages import (
     SIGHTING_COLUMNS,
@@ -32,6 +31,7 @@ from contract.messages import (
     Status,
     TagRow,
     Tags,
+    ranges,
 )
 from contract.orders import KeyWant, Roster, decode_keys, encode_order
 from contract.topics import NodeAddress

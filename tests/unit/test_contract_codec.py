@@ -19,7 +19,9 @@ from contract.codec import (
     encode,
     encode_json,
     encode_small,
+    event_id,
     header_only,
+    read_event_id,
 )
 from contract.errors import BadColumns, BadHeader, BadRows, ContractError, NotABatch, TooLarge
 from contract.messages import (
@@ -522,3 +524,12 @@ def test_a_small_kind_as_msgpack_is_refused():
 def test_a_small_message_of_wrong_types_is_refused(payload, kind):
     with pytest.raises(NotABatch):
         decode_small(payload, kind)
+
+
+NO_ID = ["", "7", f"{'a' * 32}/", f"{'a' * 32}/0", f"{'A' * 32}/1", f"{'a' * 32}/{2**63}", f"{'a' * 32}/-1"]
+
+
+@pytest.mark.parametrize("text", NO_ID)
+def test_a_batchs_id_reads_back_and_nothing_else_does(text: str) -> None:
+    assert read_event_id(event_id("0f" * 16, 2**63 - 1)) == ("0f" * 16, 2**63 - 1)
+    assert read_event_id(text) is None
