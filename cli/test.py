@@ -13,6 +13,14 @@ from cli import ROOT
 
 app = typer.Typer(add_completion=False)
 
+TOGETHER = ("tests/unit", "tests/integration")
+"""Run by several processes, each a file at a time and with a PostgreSQL of its own."""
+ALONE = ("tests/e2e",)
+"""Whole stacks under load: beside others they would be slow and measure those."""
+MOST_AT_ONCE = 4
+INTERRUPTED, NOTHING_CHOSEN = 2, 5
+"""pytest's exit codes."""
+
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/bin"])
 
 
@@ -50,16 +58,25 @@ def test(
 ) -> None:
     """Run the tests. What is not an option of this command goes to pytest: ./aisle test -x -k broker tests/unit"""
     _meet([need for need in NEEDS if not need.met])
-    chosen = [argument for argument in context.args if (ROOT / argument.partition("::")[0]).exists()]
-    tiers = (
-        []
-        if chosen
-        else [f"tests/{tier}" for tier in ("unit", "integration", "e2e") if (ROOT / "tests" / tier).is_dir()]
-    )
     command = [sys.executable, "-P", "-m", "pytest", "-m", "long" if long else "not long and not benchmark"]
     command += [f"--dsn={dsn}"] if dsn else []
     command += ["--timeout=3600"] if long else []
-    raise typer.Exit(subprocess.run([*command, *tiers, *context.args], cwd=ROOT, check=False).returncode)
+    codes = []
+    for chosen in _passes(context.args, one_by_one=long or dsn is not None):
+        codes.append(subprocess.run([*command, *chosen, *context.args], cwd=ROOT, check=False).returncode)
+        if codes[-1] == INTERRUPTED:
+            break
+    raise typer.Exit(next((code for code in codes if code not in (0, NOTHING_CHOSEN)), min(codes)))
+
+
+def _passes(arguments: list[str], one_by_one: bool) -> list[list[str]]:
+    """What pytest is told to run, one pass after the other. A server of --dsn has one set of roles for all."""
+    if any((ROOT / argument.partition("::")[0]).exists() for argument in arguments):
+        return [[]]
+    cores = min(os.cpu_count() or 1, MOST_AT_ONCE)
+    if one_by_one or cores == 1:
+        return [[*TOGETHER, *ALONE]]
+    return [[*TOGETHER, f"--numprocesses={cores}", "--dist=loadfile"], [*ALONE]]
 
 
 def _meet(missing: list[Need]) -> None:
