@@ -6,8 +6,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-import psycopg
-
 from cloud import db
 from cloud.config import Settings
 from cloud.locate.lease import Heart, Leases, Store
@@ -49,8 +47,12 @@ class Locate:
                         self._find_stores(leases)
                         looked_at = time.monotonic()
                     worked = [locator.advance() for locator in list(self._stores.values())]
-                    for note in ear.notifies(timeout=0 if any(worked) else LOOK_S, stop_after=1):
-                        looked_at = self._heed(note, looked_at)
+                    notes = [
+                        *ear.notifies(timeout=0 if any(worked) else LOOK_S, stop_after=1),
+                        *ear.notifies(timeout=0),
+                    ]
+                    if self._heed({(note.channel, note.payload) for note in notes}):
+                        looked_at = -math.inf
                 leases.end()
 
     def _find_stores(self, leases: Leases) -> None:
@@ -67,16 +69,18 @@ class Locate:
             if locator is not None:
                 self._stores[store] = locator
 
-    def _heed(self, note: psycopg.Notify, looked_at: float) -> float:
-        """Act on a notification; returns when stores were last looked for."""
-        if note.channel == "aisle_plan":
-            tenant, _, store = note.payload.partition("/")
+    def _heed(self, notes: set[tuple[str, str]]) -> bool:
+        """Act on what was notified, each thing once; returns whether stores must be looked for now.
+
+        Of `aisle_queue` being woken is all there is to it.
+        """
+        replanned = [payload for channel, payload in notes if channel == "aisle_plan"]
+        for payload in replanned:
+            tenant, _, store = payload.partition("/")
             if self._stores.pop((tenant, store), None) is not None:
-                log.info("plan of %s changed", note.payload)
-            return -math.inf
-        if note.channel == "aisle_consent":
-            for (tenant, _), locator in self._stores.items():
-                if tenant == note.payload:
-                    locator.reload_directory()
-            return looked_at
-        return looked_at  # aisle_queue: being woken is all there is to it
+                log.info("plan of %s changed", payload)
+        consented = {payload for channel, payload in notes if channel == "aisle_consent"}
+        for (tenant, _), locator in self._stores.items():
+            if tenant in consented:
+                locator.reload_directory()
+        return bool(replanned)
