@@ -12,7 +12,7 @@ from cloud.places.models import Name
 
 router = APIRouter(prefix="/v1/stores/{store}/crowd", tags=["crowd"])
 
-Reader = Annotated[Call, allow("analyst", "technician", "admin")]
+Reader = Annotated[Call, allow("analyst", "marketer", "technician", "admin")]
 Instant = Annotated[int, Query(ge=0, lt=4_102_444_800_000_000)]
 
 

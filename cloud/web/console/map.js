@@ -6,6 +6,7 @@ import * as format from "../shared/format.js";
 import { html } from "../shared/html.js";
 import { Bar, Empty, Icon, useDark } from "../shared/parts.js";
 import { useResource } from "../shared/resource.js";
+import { Crowd } from "./crowd.js";
 import { FloorPlan } from "./floor.js";
 import { keptGrid, loadGrid } from "./grids.js";
 import { colourTable } from "./heat.js";
@@ -292,6 +293,7 @@ function NowPanel({ plan, now, link, chosen, onChoose }) {
         })}
       </ul>`}
     ${few && html`<p class="muted small why">${t.few.note(few)}</p>`}
+    <${Crowd} store=${plan.store} tz=${plan.tz} />
   </aside>`;
 }
 

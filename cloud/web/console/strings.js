@@ -123,6 +123,19 @@ export const t = {
     waiting: "Waiting for the first live count",
   },
 
+  crowd: {
+    title: "Everybody, estimated",
+    about: /** @param {string} n */ (n) => `about ${n}`,
+    of: { people: "people", devices: "devices heard (how many people that is, nobody has counted yet)" },
+    interval: /** @param {string} low @param {string} high */ (low, high) => `${low} to ${high} in 80 of 100 cases`,
+    nothing: "No node has told of devices in the last minutes.",
+    drift: "Devices no longer stand for as many people as they did: count heads again.",
+    count: "Heads counted in the store now",
+    countFirst: "Count the heads in the store now: the estimate learns from it",
+    save: "Tell",
+    thanks: "Thank you. It counts once the nodes have told of these minutes.",
+  },
+
   few: {
     short: /** @param {number} k */ (k) => `<${k}`,
     long: /** @param {number} k */ (k) => `fewer than ${k}`,

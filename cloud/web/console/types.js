@@ -29,6 +29,10 @@
  * @typedef {{zone: string, name: string, kind: string, visits: number | null, less_than: number | null,
  *   mean_dwell_s: number | null, median_dwell_s: number | null, conversion: number | null}} ZoneRow
  */
+/** @typedef {{at_us: number, estimate: number | null, less_than: number | null, low: number | null, high: number | null}} CrowdSlot */
+/**
+ * @typedef {{of: "people" | "devices", drift: boolean, calibration: {calibrated: boolean}, occupancy: CrowdSlot[]}} CrowdReport
+ */
 /** @typedef {{state: string, heard: number, per_s: number, restarts: number, detail: string}} SourceHealth */
 /** @typedef {{code: string, expires_at_us: number}} ClaimCode */
 /**
