@@ -60,6 +60,8 @@ class Fake:
     """Answer every API request as a gateway without a service behind it."""
     empty: bool = False
     """Nothing has happened in the store yet."""
+    heads: list[int] = field(default_factory=list)
+    """Counted heads, as they were told."""
     asked: list[str] = field(default_factory=list)
     """API paths with their queries, as they were asked."""
 
@@ -163,6 +165,21 @@ def staff_routes(fake: Fake) -> APIRouter:
     @api.get("/stores/{store}/tracks")
     def tracks(store: str, from_us: int, to_us: int) -> list[dict[str, Any]]:
         return [] if fake.empty else [{"label": "Trolley 7", "points": track(to_us)}]
+
+    @api.get("/stores/{store}/crowd")
+    def crowd(store: str, from_us: int, to_us: int, step: int) -> dict[str, Any]:
+        few = {"estimate": None, "less_than": None, "low": None, "high": None}
+        slots = [few | {"at_us": at_us} for at_us in range(from_us, to_us, step * 1_000_000)]
+        if not fake.empty:
+            slots[-2] |= {"estimate": 41.6, "low": 33.2, "high": 52.8}
+        calibrated = bool(fake.heads)
+        of = "people" if calibrated else "devices"
+        return {"of": of, "drift": False, "calibration": {"calibrated": calibrated}, "occupancy": slots}
+
+    @api.post("/stores/{store}/crowd/counts")
+    async def count_heads(store: str, request: Request) -> dict[str, Any]:
+        fake.heads.append((await request.json())["people"])
+        return {"calibrated": True}
 
     @api.get("/stores/{store}/nodes")
     def nodes(store: str) -> list[dict[str, Any]]:

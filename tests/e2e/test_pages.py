@@ -186,6 +186,17 @@ def test_live_counts_move_and_small_ones_are_hidden_with_the_reason(visit: Visit
     expect(page.get_by_text("so that nobody can be singled out")).to_be_visible()
 
 
+def test_everybody_is_estimated_with_an_interval_and_counted_heads_teach_it(visit: Visit) -> None:
+    page = log_in(visit)
+    crowd = page.get_by_role("region", name="Everybody, estimated")
+    expect(crowd).to_contain_text("about 42 devices heard")
+    expect(crowd).to_contain_text("33 to 53 in 80 of 100 cases")
+    crowd.get_by_label("Count the heads").fill("58")
+    crowd.get_by_role("button", name="Tell").click()
+    expect(crowd).to_contain_text("about 42 people")
+    assert visit.fake.heads == [58]
+
+
 def test_a_period_with_too_few_visits_stays_blank_and_says_why(visit: Visit) -> None:
     visit.fake.empty = True
     page = log_in(visit)
