@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -56,6 +57,11 @@ def demo(
 
     Two nodes read RFID tags of goods and members' cards, one counts phones that look for Wi-Fi: live, not in history.
     Ctrl-C ends it; the next start goes on where it stopped. Everything listens on this machine only.
+
+    Of the figures: ghosts are decisions for the control group, which is sent nothing so that lift can be measured.
+    pushes_without_trigger are offers shown to somebody who had not truly dwelt long enough: the locator was wrong.
+    push_p50_ms and push_p95_ms count from the true instant at which a dwell was full to the screen; negative is too
+    early, for the dwell is estimated. They are null when no such offer fell into the run.
     """
     console = Console(stderr=True)
     root = ROOT / ".aisle" / "demo"
@@ -69,6 +75,8 @@ def demo(
         console.print("stopped; ./aisle demo goes on from here")
         raise typer.Exit(0) from None
     if figures is not None:
+        if figures["push_p50_ms"] is None:
+            console.print(f"no latencies: {_why_no_latency(figures, for_s or 0.0)}", highlight=False)
         print(json.dumps(figures) if as_json else "\n".join(f"{name:>18} {value}" for name, value in figures.items()))
 
 
@@ -117,7 +125,7 @@ def _run_held(
     nodes = node_addresses(known, TENANT)
     clock = _begin_clock(scenario, seed, 0 if state else days, state, for_s)
     past_us = 0 if state else clock.start_us + SETTING_UP_US
-    cloud = LocalCloud(root, TENANT, nodes, clock=clock.spec(), history_until_us=past_us, port=port)
+    cloud = LocalCloud(root, TENANT, nodes, clock=clock.spec(), history_until_us=past_us, port=port, claims=True)
     store = SimulatedStore(cloud, scenario, seed, clock.spec())
     with cloud:
         cloud.start(console.print)
@@ -138,6 +146,16 @@ def _run_held(
         if for_s is None:
             return None
         return _finish(store) | {"startup_s": round(startup_s, 1), "history_s": round(history_s, 1)}
+
+
+def _why_no_latency(figures: Mapping[str, Any], for_s: float) -> str:
+    """Why a run has no time from a dwell to its offer, and what run would have."""
+    if figures["pushes_without_trigger"]:
+        why = "all offers shown were for dwells that began before the run, or for none"
+    else:
+        why = f"no offer was triggered by a true dwell in {for_s:g} s"
+    longer = 300 if for_s < 300 else round(2 * for_s)
+    return f"{why}; --for {longer} gives some"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 NOT_BUILT_YET = 3
@@ -16,7 +18,7 @@ NOT_BUILT_YET = 3
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A technician's command: a module whose `main(arguments)` returns the exit code."""
+    """A technician's command: a module whose `main(arguments, prog)` returns the exit code; `prog` is its name here."""
 
     module: str
     help: str
@@ -56,13 +58,18 @@ def main(arguments: list[str] | None = None, prog: str = "python -m edge") -> in
         print(usage(prog))
         return 0 if words else 2
     tool = TOOLS.get(words[0])
+    if tool is None and words[0].isalpha() and words[0] != "run" and not Path(words[0]).exists():
+        near = get_close_matches(words[0], [*TOOLS, "run"], n=1)
+        print(f"{prog}: no command {words[0]!r}{f'; did you mean {near[0]}?' if near else ''}\n", file=sys.stderr)
+        print(usage(prog), file=sys.stderr)
+        return 2
     if tool is None:
         return run(words[1:] if words[0] == "run" else words, f"{prog} run")
     if not _is_built(tool):
         print(f"{prog} {words[0]}: not built yet", file=sys.stderr)
         return NOT_BUILT_YET
-    begin: Callable[[list[str]], int] = importlib.import_module(tool.module).main
-    return begin(words[1:])
+    begin: Callable[[list[str], str], int] = importlib.import_module(tool.module).main
+    return begin(words[1:], f"{prog} {words[0]}")
 
 
 def run(arguments: list[str], prog: str) -> int:
@@ -88,6 +95,7 @@ def run(arguments: list[str], prog: str) -> int:
     except OSError as error:
         print(f"{options.config}: {error.strerror}, expected a configuration file", file=sys.stderr)
         return 2
+    os.umask(0o077)  # whatever a node makes is its own to read, whoever starts it
     try:
         asyncio.run(node.run(loaded, options.config.resolve()))
     except (ValueError, OSError, sqlite3.Error) as error:

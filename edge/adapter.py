@@ -4,7 +4,6 @@ dbus-fast comes with bleak on Linux and is imported when it is needed; elsewhere
 """
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.files import write_whole
 from edge.watchdog import DAY_S
 
 if TYPE_CHECKING:
@@ -94,13 +94,8 @@ class RebootBudget:
 
     def spend(self) -> bool:
         """Writes it down, and says whether that is safely on disk: only then may the machine be rebooted."""
-        fresh = self.path.with_name(self.path.name + ".new")
         try:
-            with fresh.open("w") as file:
-                file.write(f"{time.time():.0f}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path)
+            write_whole(self.path, f"{time.time():.0f}\n".encode())
         except OSError:
             return False
         return True

@@ -9,7 +9,7 @@ from contract.codec import encode
 from contract.messages import Batch, Crowd, CrowdRow, Header, Presence, PresenceRow, Sightings, TagRow, Tags
 from contract.topics import NodeAddress, Stream
 from edge import windows
-from edge.outbox import Outbox
+from edge.outbox import Note, Outbox
 from edge.time_trust import stamp
 from edge.windows import Window
 
@@ -48,16 +48,18 @@ class Batches:
         for part in _cut(rows, SMALL_ROWS_MOST):
             self._put("presence", t0_us, len(part), partial(Presence, rows=part))
 
-    def tags(self, t0_us: int, rows: Sequence[TagRow]) -> None:
-        """Tags that arrived, moved or departed."""
-        for part in _cut(rows, SMALL_ROWS_MOST):
-            self._put("tags", t0_us, len(part), partial(Tags, rows=part))
+    def tags(self, t0_us: int, rows: Sequence[TagRow], notes: Sequence[Note]) -> None:
+        """Tags that arrived, moved or departed, each with what the next run must know of it."""
+        for part, noted in zip(_cut(rows, SMALL_ROWS_MOST), _cut(notes, SMALL_ROWS_MOST), strict=True):
+            self._put("tags", t0_us, len(part), partial(Tags, rows=part), noted)
 
     def crowd(self, end_us: int, row: CrowdRow) -> None:
         """Counts of one span."""
         self._put("crowd", end_us, 1, partial(Crowd, rows=(row,)))
 
-    def _put(self, stream: Stream, t0_us: int, n: int, batch: Callable[[Header], Batch]) -> None:
+    def _put(
+        self, stream: Stream, t0_us: int, n: int, batch: Callable[[Header], Batch], notes: Sequence[Note] = ()
+    ) -> None:
         when = stamp(self._clock, t0_us)
 
         def build(epoch: str, seq: int) -> bytes:
@@ -75,7 +77,7 @@ class Batches:
             )
             return encode(batch(header))
 
-        self._outbox.put(stream, when.t0_us, n, build, when.mono_us)
+        self._outbox.put(stream, when.t0_us, n, build, when.mono_us, notes)
 
 
 def _sightings(part: list[Window], t0_us: int, header: Header) -> Sightings:

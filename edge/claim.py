@@ -12,7 +12,6 @@ import contextlib
 import datetime
 import json
 import logging
-import os
 import sys
 import tomllib
 import urllib.error
@@ -32,6 +31,7 @@ from msgspec import Meta
 
 from contract.orders import Name
 from contract.topics import NAME, NodeAddress
+from edge.files import make_folder, write_whole
 from edge.seal import UNREADABLE, common_name, issued_by, new_key
 from edge.settings import Node
 
@@ -90,16 +90,16 @@ def claim(api: str, code: str, into: Path, name: NodeAddress | None = None, post
         name = _name_in(into / "node.toml")
     key = new_key()
     body = {"code": code, "csr": _request(key, name)}
-    into.mkdir(parents=True, exist_ok=True)
-    _write(into / ".writable", b"")  # else the code would be used up for nothing
+    make_folder(into)
+    write_whole(into / ".writable", b"")  # else the code would be used up for nothing
     (into / ".writable").unlink()
     answer = (post or _post)(f"{_checked(api)}/v1/claim", body)
     papers = _papers(answer, key, name)
-    _write(into / AUTHORITY, papers.authority.encode(), mode=0o644)
-    _write(into / ORIGIN, json.dumps({"api": api}).encode())
-    _write(into / IDENTITY, _pem(key) + papers.certificate.encode())
+    write_whole(into / AUTHORITY, papers.authority.encode(), mode=0o644)
+    write_whole(into / ORIGIN, json.dumps({"api": api}).encode())
+    write_whole(into / IDENTITY, _pem(key) + papers.certificate.encode())
     if not (into / "node.toml").exists():
-        _write(into / "node.toml", skeleton(papers).encode(), mode=0o644)
+        write_whole(into / "node.toml", skeleton(papers).encode(), mode=0o644)
     return papers
 
 
@@ -126,7 +126,7 @@ def renew(into: Path, post: Post | None = None) -> Papers:
     papers = _papers((post or _post)(f"{_checked(origin.api)}/v1/claim/renew", body), key, name)
     if papers.authority.encode() != (into / AUTHORITY).read_bytes():
         raise ClaimError("the api names another authority than before; claim the node again if that is meant")
-    _write(into / IDENTITY, _pem(key) + papers.certificate.encode())
+    write_whole(into / IDENTITY, _pem(key) + papers.certificate.encode())
     return papers
 
 
@@ -179,12 +179,15 @@ port = {papers.broker_port}
 ca_file = "{AUTHORITY}"
 cert_file = "{IDENTITY}"      # certificate and key, replaced together when they are renewed
 key_file = "{IDENTITY}"
+
+[outbox]
+path = "outbox.db"         # beside this file
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m edge claim`: 0 when the node is claimed, 1 with the reason when not."""
-    parser = argparse.ArgumentParser(prog="python -m edge claim", description="Makes this machine a node.")
+def main(arguments: list[str] | None = None, prog: str = "python -m edge claim") -> int:
+    """The command: 0 when the node is claimed, 1 with the reason when not."""
+    parser = argparse.ArgumentParser(prog=prog, description="Makes this machine a node.")
     parser.add_argument("code", help="from the console's Nodes page, good for 15 minutes")
     parser.add_argument("--api", required=True, help="where the cloud answers, https://aisle.example.com")
     parser.add_argument(
@@ -201,7 +204,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"claim: {error.filename or options.into}: {error.strerror}", file=sys.stderr)
         return 1
-    print(f"this machine is {papers.address} now; its configuration: {options.into / 'node.toml'}")
+    config, command = options.into / "node.toml", prog.removesuffix(" claim")
+    print(f"this machine is {papers.address} now; its configuration: {config}")
+    print(f"next: {command} doctor {config}, then {command} run {config} or: sudo systemctl start aisle-edge")
     return 0
 
 
@@ -299,18 +304,3 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _toml(text: str) -> str:
     return json.dumps(text)  # a basic string of TOML is written like one of JSON
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all. Root writes for whoever owns the folder: the node runs as that user."""
-    fresh = path.with_name(f".{path.name}.tmp")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -4,13 +4,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edge.config import ONLY_WHEN_ASKED, ConfigError, NodeConfig, Problem, read_config
+from edge.config import ConfigError, NodeConfig, Problem, read_config
+from edge.config_summary import doubts, summary
 
 EXAMPLE = Path(__file__).with_name("node.example.toml")
 _TOLD = re.compile(
@@ -26,37 +26,6 @@ def problem_fields(problem: Problem) -> dict[str, str | int | None]:
     return {"line": problem.line, **parts.groupdict()}
 
 
-def summary(config: NodeConfig) -> Iterator[str]:
-    """What the node would do, a sentence a line."""
-    uplink, ble = config.uplink, config.ble
-    yield f"node {config.address}"
-    if ble.mode == "off":
-        yield "does not hear Bluetooth"
-    else:
-        heard_by = f"through {ble.backend}" if ble.backend else f"on {ble.adapter or 'the first adapter'}"
-        yield f"hears Bluetooth {heard_by}, {ble.mode} scan, told every {config.windows.seconds:g} s"
-    if config.wifi.interface is not None:
-        yield f"counts devices by Wi-Fi on {config.wifi.interface}"
-    yield from (f"reads RFID tags at {reader.host}:{reader.port} ({reader.name})" for reader in config.llrp)
-    yield from (f"reads RFID tags at {module.port} ({module.name})" for module in config.uhf)
-    if config.node.zone is None:
-        yield "has no zone of its own: it tells what it hears, the cloud finds the place"
-    else:
-        enter, leave = config.presence.enter_dbm, config.presence.exit_dbm
-        yield f"tells who enters and leaves {config.node.zone} (from {enter:g} dBm, below {leave:g} dBm)"
-    for name in sorted(ONLY_WHEN_ASKED):
-        if getattr(config, name) is not None:
-            yield f"listens or tells by [{name}]"
-    if uplink.cert_file is not None:
-        line = "encrypted, with its own certificate"
-    elif uplink.ca_file is not None:
-        line = "encrypted"
-    else:
-        line = "NOT ENCRYPTED"
-    yield f"sends to {uplink.host}:{uplink.port}, {line}; heartbeat every {config.health.every_s:g} s"
-    yield f"keeps up to {config.outbox.max_mb:g} MiB in {config.outbox.path} while the line is cut"
-
-
 def schema() -> dict[str, Any]:
     """All settings as JSON Schema 2020-12, which editors with TOML support take to complete and check a node.toml."""
     made = msgspec.json.schema(NodeConfig)
@@ -67,7 +36,7 @@ def schema() -> dict[str, Any]:
 
 
 def check(path: Path, as_json: bool) -> int:
-    """Prints the verdict; the exit code is 0 for a good file, else 2, as when the node is started with it."""
+    """Prints the verdict; the exit code is 0 for a file that a node runs with, else 2, as at its start."""
     try:
         config = read_config(path)
     except ConfigError as error:
@@ -85,20 +54,20 @@ def check(path: Path, as_json: bool) -> int:
         else:
             print(f"{path}: {words}")
         return 2
-    lines = list(summary(config))
+    does, doubted = list(summary(config)), list(doubts(config))
     if as_json:
-        print(json.dumps({"file": str(path), "ok": True, "digest": config.digest, "does": lines}, ensure_ascii=False))
+        told = {"file": str(path), "ok": True, "digest": config.digest, "does": does, "warnings": doubted}
+        print(json.dumps(told, ensure_ascii=False))
     else:
+        lines = [*(f"warning: {line}" for line in doubted), *does]
         print("\n".join([f"{path.name}: good ({config.digest})", *(f"  {line}" for line in lines)]))
     return 0
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], prog: str = "python -m edge config") -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m edge config", description="Checks a node.toml, or shows what may stand in one."
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
+    parser = argparse.ArgumentParser(prog=prog, description="Checks a node.toml, or shows what may stand in one.")
+    verbs = parser.add_subparsers(dest="verb", metavar="check", required=True)
     checking = verbs.add_parser("check", help="every mistake with its line, or what the node would do")
     checking.add_argument("config", type=Path, nargs="?", help="the node.toml")
     checking.add_argument("--json", action="store_true", help="one JSON object on stdout")

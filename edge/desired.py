@@ -9,7 +9,6 @@ it ran before and says so. A desired configuration can so be wrong in any way an
 import datetime
 import json
 import logging
-import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from contract.clock import Clock
 from contract.errors import ContractError
 from contract.orders import MAX_PROBLEMS, Desired, OptOutList, Reported, Section, decode_order
 from edge.config import ConfigError, NodeConfig, parse_config
+from edge.files import make_folder, write_whole
 from edge.safe_mode import Loaded
 
 log = logging.getLogger(__name__)
@@ -186,14 +186,8 @@ class DesiredConfig:
         """Remembers, whole or not at all. A disk that refuses is logged: the node runs on."""
         self._kept = kept
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._file.with_suffix(".new")
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._file)
+            make_folder(self._file.parent)
+            write_whole(self._file, msgspec.json.encode(kept))
         except OSError as error:
             log.warning("%s cannot be written: %s", self._file, error.strerror)
             return False

@@ -4,8 +4,9 @@ The logic is that of EdgeX's RFID inventory service (docs.edgexfoundry.org, App 
 its antenna until another one hears it better by an offset, which shrinks the longer its own antenna has missed it.
 """
 
+import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from edge.settings import Inventory as Rules
@@ -42,6 +43,20 @@ class TagEvent(NamedTuple):
     """Mean at the antenna, dBm; None where it measures none."""
     reads: int
     """On `departed`, all reads of the stay; else those at the antenna that made it sure."""
+    antenna: str = ""
+    """The one that made it sure; empty on `departed`."""
+
+
+class Place(NamedTuple):
+    """Where an earlier run left a tag."""
+
+    epc: bytes
+    zone: str
+    antenna: str
+    at_us: int
+    """When that was sure."""
+    rssi: float | None
+    reads: int
 
 
 class _Heard:
@@ -49,13 +64,13 @@ class _Heard:
 
     __slots__ = ("first_us", "gap_us", "last_us", "measured", "reads", "reports", "rssi")
 
-    def __init__(self, read: TagRead, at_us: int) -> None:
+    def __init__(self, read: TagRead | Place, at_us: int, reads: int) -> None:
         self.first_us = self.last_us = at_us
         self.gap_us = 0.0
         self.rssi = _dbm(read)
         self.measured = read.rssi is not None
         self.reports = 1
-        self.reads = read.count
+        self.reads = reads
 
     def add(self, read: TagRead, at_us: int) -> None:
         """Takes a read into the means: the first ones weigh alike, later ones more, the more time has passed."""
@@ -69,7 +84,7 @@ class _Heard:
         self.last_us = at_us
 
 
-def _dbm(read: TagRead) -> float:
+def _dbm(read: TagRead | Place) -> float:
     return UNMEASURED_DBM if read.rssi is None else read.rssi
 
 
@@ -102,6 +117,7 @@ class Inventory:
         # In the order of their last reads, so that who is due stands first.
         self._tags: OrderedDict[bytes, _Tag] = OrderedDict()
         self._epoch_us: int | None = None
+        self._begun_us = self._ended_us = 0
         self.overflow = 0
         """Reads of tags that there was no room for."""
 
@@ -112,6 +128,25 @@ class Inventory:
     def is_card(self, epc: bytes) -> bool:
         """Whether this is a member's card: such a read is a person's and never an event here."""
         return epc.startswith(self._cards)
+
+    def restore(self, places: Iterable[Place], now_us: int, ended_us: int) -> None:
+        """Takes up where an earlier run left its tags; that run ended about `ended_us`.
+
+        Who is read again has never been away; who is not within the usual time from now on departs.
+        """
+        self._begun_us, self._ended_us = now_us, ended_us
+        for place in places:
+            if place.epc in self._tags or len(self._tags) >= self._rules.most:
+                continue
+            tag = self._tags[place.epc] = _Tag()
+            heard = _Heard(place, now_us, place.reads)
+            tag.zone, tag.reads, tag.read_us = place.zone, place.reads, now_us
+            if self._zones.get(place.antenna) == place.zone:
+                tag.antenna = place.antenna
+            else:  # zones were named anew meanwhile: the first antenna that reads it has it
+                heard.rssi, heard.measured = -math.inf, False
+            tag.heard[tag.antenna] = heard
+            self._ended_us = max(self._ended_us, min(place.at_us, now_us))
 
     def read(self, read: TagRead) -> TagEvent | None:
         """Takes a read and says whether it was the one that made an arrival or a move sure."""
@@ -125,11 +160,10 @@ class Inventory:
                 return None
             tag = self._tags[read.epc] = _Tag()
             tag.read_us = read.at_us
-            if self._smurf:
-                tag.window = AdaptiveWindow()
         else:
             self._tags.move_to_end(read.epc)
         if self._smurf:
+            tag.window = tag.window or AdaptiveWindow()  # one that was restored has none until it is read
             tag.fresh += read.count
             if self._epoch_us is None:
                 self._epoch_us = (read.at_us // EPOCH_US + 1) * EPOCH_US
@@ -137,7 +171,7 @@ class Inventory:
         tag.reads += read.count
         heard = tag.heard.get(read.antenna)
         if heard is None or tag.read_us - heard.last_us > FRESH_US:
-            heard = tag.heard[read.antenna] = _Heard(read, tag.read_us)
+            heard = tag.heard[read.antenna] = _Heard(read, tag.read_us, read.count)
         else:
             heard.add(read, tag.read_us)
         if read.antenna == tag.antenna or heard.reads < self._rules.reads or not self._is_better(tag, heard):
@@ -195,7 +229,8 @@ class Inventory:
             return None
         tag.reads = heard.reads
         rssi = round(heard.rssi, 1) if heard.measured else None
-        return TagEvent(epc, "moved" if origin else "arrived", zone, origin, tag.read_us, since_us, rssi, heard.reads)
+        state: Literal["arrived", "moved"] = "moved" if origin else "arrived"
+        return TagEvent(epc, state, zone, origin, tag.read_us, since_us, rssi, heard.reads, antenna)
 
     def _end_epoch(self, end_us: int, gone: list[TagEvent]) -> None:
         rounds, epoch = self._rules.rounds_per_s * EPOCH_US / 1e6, end_us // EPOCH_US - 1
@@ -209,4 +244,5 @@ class Inventory:
         if tag.zone:
             heard = tag.heard[tag.antenna]
             rssi = round(heard.rssi, 1) if heard.measured else None
-            gone.append(TagEvent(epc, "departed", tag.zone, "", now_us, tag.read_us, rssi, tag.reads))
+            since_us = self._ended_us if tag.read_us == self._begun_us else tag.read_us  # not read since the start
+            gone.append(TagEvent(epc, "departed", tag.zone, "", now_us, since_us, rssi, tag.reads))

@@ -20,6 +20,7 @@ from edge import __version__, safe_mode
 from edge.broker import Broker
 from edge.config import NodeConfig
 from edge.desired import DesiredConfig
+from edge.files import OWN_FILE, make_folder
 from edge.health import Heartbeat
 from edge.hearing import sources
 from edge.machine import boot_id, tell_systemd, watchdog_s
@@ -71,6 +72,7 @@ async def run(loaded: Loaded, path: Path) -> None:
             pseudonym=_pseudonym(config, pseudonyms, moment.wall),
             on_windows=export,
         )
+        pipeline.resume(moment.steady.now_us())
         listening = sources(config, folder, pipeline, moment.steady)
 
         broker = Broker(config.uplink, folder, config.address, moment.wall, boot)
@@ -124,8 +126,8 @@ async def run(loaded: Loaded, path: Path) -> None:
 
 def _be_alone(outbox: Path, open_now: ExitStack) -> None:
     """Holds the outbox for this process: two nodes on one would give two batches one name. Raises OSError."""
-    outbox.parent.mkdir(parents=True, exist_ok=True)
-    held = os.open(outbox.with_name(outbox.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    make_folder(outbox.parent)
+    held = os.open(outbox.with_name(outbox.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, OWN_FILE)
     open_now.callback(os.close, held)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it however the process ends

@@ -4,6 +4,8 @@ One connection, used under one lock. `put` only appends to memory, so that whoev
 `flush` commits all that waits in one transaction. A batch may be published only once it is committed: otherwise a crash
 would hand its number to another batch. What a kill -9 can lose is what was put since the last flush; what a power cut
 can lose is the same with `synchronous` "full", and `SYNC_S` more with "normal".
+
+A batch may bring notes: what a later run must know of what was told. They are kept or lost together with it.
 """
 
 import contextlib
@@ -13,13 +15,14 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contract.codec import restamped
 from contract.errors import ContractError
 from contract.topics import Stream
+from edge.files import make_folder
 from edge.machine import boot_id
 from edge.outbox_file import PAGE, is_damage, open_or_replace, patiently
 
@@ -43,6 +46,10 @@ _SEQS_AHEAD = 10_000
 the last commits, no number that may have been published is given to another batch."""
 _SETTLED_AT_ONCE = 200
 """Batches whose time is corrected in one transaction: some milliseconds, so that what happens now is not held up."""
+_NOTE_BYTES = 128
+"""Room for a note in a page that is half full, as SQLite's are in the mean after inserts out of order."""
+_NOTES_SHARE = 8
+"""Notes take 1/8 of the outbox at most (260,000 of them in 256 MiB); what has no room is not noted."""
 
 KEPT = -1
 CLASS: dict[str, int] = {
@@ -78,8 +85,13 @@ _COUNTS = (
     "events_dropped",
     "batches_rejected",
     "events_rejected",
+    "notes",
     *(f"dropped_{name}" for name in CLASS_NAMES.values()),
 )
+
+
+Note = tuple[bytes, bytes | None]
+"""A key and what is noted under it; None takes the note away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,8 @@ class Stored:
     payload: bytes
     mono_us: int | None = None
     """The same on the boot's own count, while the clock it was told by may yet be corrected."""
+    notes: Sequence[Note] = ()
+    """Written with the batch; not read back with it."""
 
     @property
     def rank(self) -> int:
@@ -126,7 +140,8 @@ class Outbox:
         self._synced = time.monotonic()
         self._unsynced = False
         self._pages = max(2 * _SPARE, int(max_mb * 1024 * 1024) // PAGE) - _SPARE
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._notes_most = self._pages * PAGE // _NOTES_SHARE // _NOTE_BYTES
+        make_folder(path.parent)
         self._db = open_or_replace(path, self._pages, synchronous)
         self._counts = dict.fromkeys(_COUNTS, 0)
         self.epoch: str = ""
@@ -136,15 +151,22 @@ class Outbox:
     # -- putting
 
     def put(
-        self, stream: Stream, at_us: int, events: int, build: Callable[[str, int], bytes], mono_us: int | None = None
+        self,
+        stream: Stream,
+        at_us: int,
+        events: int,
+        build: Callable[[str, int], bytes],
+        mono_us: int | None = None,
+        notes: Sequence[Note] = (),
     ) -> int:
         """Takes a batch and returns its seq; `build(epoch, seq)` encodes it. Durable after the next `flush`.
 
-        `mono_us`: `at_us` on the boot's own count, where the wall clock that told it is not trusted.
+        `mono_us`: `at_us` on the boot's own count, where the wall clock that told it is not trusted. `notes` are
+        committed in the batch's own transaction, or not at all if it is given up before.
         """
         with self._waiting_lock:
             seq = self._last_seq + 1
-            batch = Stored(seq, stream, at_us, events, build(self.epoch, seq), mono_us)
+            batch = Stored(seq, stream, at_us, events, build(self.epoch, seq), mono_us, notes)
             self._last_seq = seq
             self._waiting.append(batch)
             full = len(self._waiting) % GROUP == 0
@@ -194,6 +216,11 @@ class Outbox:
         """One committed batch, None if it was deleted meanwhile."""
         found = self._read(f"select {_COLUMNS} from batch where seq = ?", seq)
         return found[0] if found else None
+
+    def notes(self) -> dict[bytes, bytes]:
+        """All that is noted."""
+        with self._lock:
+            return dict(self._db.execute("select key, value from note"))
 
     @property
     def waiting(self) -> int:
@@ -432,11 +459,24 @@ class Outbox:
                     "events_accepted": sum(batch.events for batch in batches) + lost["events_dropped"],
                 }
             )
+            for batch in batches:
+                if batch.notes:
+                    self._write_notes(batch.notes)
             if reserve:
                 self._raise("ceiling", last + _SEQS_AHEAD)
             self._raise("newest_us", max((b.at_us for b in batches if b.mono_us is None), default=0))
         self._lost.clear()
         self._unsynced = not durable and self._synchronous == "normal"
+
+    def _write_notes(self, notes: Sequence[Note]) -> None:
+        room = self._notes_most - self._counts["notes"]
+        more = 0
+        for key, value in notes:
+            if value is None:
+                more -= self._db.execute("delete from note where key = ?", (key,)).rowcount
+            elif not self._db.execute("update note set value = ? where key = ?", (value, key)).rowcount and more < room:
+                more += self._db.execute("insert into note values (?, ?)", (key, value)).rowcount
+        self._add({"notes": more})
 
     def _add(self, by: dict[str, int]) -> None:
         for key, more in by.items():
@@ -461,6 +501,7 @@ class Outbox:
         (pages,) = self._db.execute("pragma page_count").fetchone()
         (free,) = self._db.execute("pragma freelist_count").fetchone()
         needed = sum(len(batch.payload) // (PAGE - 64) + 2 for batch in batches) + 16
+        needed += sum(len(batch.notes) for batch in batches) * _NOTE_BYTES // PAGE + 1
         return bool(self._pages - pages + free < needed)
 
     def _give_up(self, batches: list[Stored], share: int | None) -> bool:

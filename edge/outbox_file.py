@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from edge.files import OWN_FILE
+
 log = logging.getLogger(__name__)
 
 _Made = TypeVar("_Made")
@@ -22,6 +24,7 @@ _SCHEMA = (
     seq integer primary key, class integer not null, stream text not null,
     at_us integer not null, events integer not null, payload blob not null, mono_us integer)""",
     "create index if not exists batch_class on batch (class, seq)",
+    "create table if not exists note (key blob primary key, value blob not null) without rowid",
 )
 _DOUBT = "create index if not exists batch_doubt on batch (seq) where mono_us is not null"
 
@@ -79,7 +82,7 @@ def open_or_replace(path: Path, pages: int, synchronous: str) -> sqlite3.Connect
 def doubt(path: Path) -> None:
     """Has the whole file looked through at the next start, which takes a while where it is large."""
     with contextlib.suppress(OSError):
-        path.with_name(path.name + _DOUBTED).touch()
+        path.with_name(path.name + _DOUBTED).touch(OWN_FILE)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -115,6 +118,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _open(path: Path, pages: int, synchronous: str) -> sqlite3.Connection:
     doubted = path.with_name(path.name + _DOUBTED)
+    with contextlib.suppress(OSError):  # SQLite would let all read it, and gives its -wal and -shm the mode of this one
+        path.touch(OWN_FILE)
     db = connect(path)
     try:
         db.execute(f"pragma page_size = {PAGE}")

@@ -13,7 +13,7 @@ import msgspec
 from contract.clock import Clock
 from contract.identity import SubjectKind, tag_subject
 from contract.messages import CrowdRow
-from edge import rows
+from edge import rows, stock
 from edge.batches import Batches
 from edge.clients import Clients, ClientTransition, Login, StationSeen
 from edge.config import NodeConfig
@@ -63,6 +63,7 @@ class Pipeline:
         self._pseudonym = pseudonym
         self._on_windows = on_windows
         self._zone = config.node.zone or ""
+        self._outbox = outbox
         self._batches = Batches(config.address, outbox, clock, boot or boot_id())
         self._digest = RadioDigest(draw)
         self._windows = Windows(config.windows.length_us)
@@ -148,6 +149,11 @@ class Pipeline:
 
     # -- time
 
+    def resume(self, now_us: int) -> None:
+        """Takes up the tags that the last run on this outbox left in their zones. Once, before anything is heard."""
+        ended_us = min(self._outbox.newest_us, now_us)
+        self._tags.restore(stock.places(self._outbox.notes()), now_us, ended_us)
+
     def tick(self, now_us: int) -> None:
         """Tells all that fell due until now: windows that ended, people who left, crowds. Cheap when nothing is due."""
         if now_us < self._now_us - BACK_MOST_US:
@@ -210,7 +216,7 @@ class Pipeline:
         self._batches.presence(t0_us, told)
 
     def _tell_tags(self, t0_us: int, events: list[TagEvent]) -> None:
-        self._batches.tags(t0_us, [rows.tag_row(t0_us, event) for event in events])
+        self._batches.tags(t0_us, [rows.tag_row(t0_us, event) for event in events], stock.notes(events))
 
     def _tell_crowd(self, _due_us: int, span: CrowdSpan) -> None:
         self._batches.crowd(span.end_us, CrowdRow(0, span.span_s, span.radios, span.strong))

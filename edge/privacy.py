@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.orders import PREFIX_BYTES, OptOutList, address_bytes, names_a_device, opt_out_prefix
+from edge.files import write_whole
 
 if TYPE_CHECKING:
     from edge.daykey import Held
@@ -139,7 +140,7 @@ def add_opt_out(path: Path, address: str) -> int:
     Raises OptOutError or OSError.
     """
     entries = with_opt_out(read_opt_outs(path) or OptOutList(os.urandom(16), b""), address)
-    path.write_text(opt_outs_text(entries))
+    write_whole(path, opt_outs_text(entries).encode())
     return len(entries.prefixes) // PREFIX_BYTES
 
 

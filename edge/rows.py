@@ -11,6 +11,9 @@ from edge.presence import Transition
 CARD_CONFIDENCE = 0.9
 """A card is read within a metre or two of its antenna, and seldom by another one."""
 
+_LONG_AGO_MS = -(2**31 - 1)
+"""The contract's rows have 32 bits: what lay longer ago, before a node that was off for a month, is told as 24 days."""
+
 
 def presence_row(zone: str, t0_us: int, transition: Transition) -> PresenceRow:
     """A subject came to the node's own zone, or left it."""
@@ -69,4 +72,4 @@ def tag_row(t0_us: int, event: TagEvent) -> TagRow:
 
 
 def _ms(at_us: int, t0_us: int) -> int:
-    return (at_us - t0_us) // 1_000
+    return max((at_us - t0_us) // 1_000, _LONG_AGO_MS)

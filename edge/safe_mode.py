@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.config import ConfigError, NodeConfig, Problem, parse_config
+from edge.files import make_folder, write_whole
 from edge.settings import Outbox
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def load(path: Path) -> Loaded:
     config, good = last
     log.error(
         "safe mode: %s is broken (above), running on the last good one (%s); mend it, check it with "
-        "`python -m edge config check %s`, restart",
+        "`config check %s`, restart",
         path.name,
         config.digest,
         path,
@@ -75,7 +76,8 @@ def keep(loaded: Loaded, path: Path) -> None:
     try:
         if copy.exists() and copy.read_bytes() == loaded.source:
             return  # a card is not written for nothing
-        _write_private(copy, loaded.source)
+        make_folder(copy.parent)
+        write_whole(copy, loaded.source)
     except OSError as error:
         log.warning("the configuration could not be kept for safe mode in %s: %s", copy.parent, error.strerror)
 
@@ -119,16 +121,3 @@ def _named_outbox(broken: bytes) -> list[str]:
 
 def _is_a_path(text: str) -> bool:
     return "\0" not in text
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Whole or not at all, readable by this user only: the file may name the store's broker and its users."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -388,9 +388,9 @@ def _dicts(value: object) -> list[dict[str, object]]:
 # -- the command
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], prog: str = "python -m edge survey") -> int:
     """The command. Exit code 1: it could not go on; 2: it was asked wrongly."""
-    options = _options(arguments)
+    options = _options(arguments, prog)
     try:
         return _survey(options)
     except SurveyError as error:
@@ -401,9 +401,9 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
+def _options(arguments: list[str], prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m edge survey",
+        prog=prog,
         description="Walk the store with a beacon and make the floor's radio map of what the nodes hear.",
     )
     parser.add_argument("config", type=Path, nargs="?", help="a node.toml of the store; or name it with --store")

@@ -67,8 +67,8 @@ def _heard(health: Health) -> dict[str, int]:
     return {name: source.heard for name, source in health.sources.items()} or {"ble": health.adverts}
 
 
-def views(outbox: Path) -> Generator[View, None, None]:
-    """A node's moments for ever, about one a second; the node may come and go meanwhile."""
+def views(outbox: Path, start: str = "") -> Generator[View, None, None]:
+    """A node's moments for ever, about one a second; the node may come and go meanwhile. `start` starts it."""
     path = socket_of(outbox)
     while True:
         trouble = "the node is not running"
@@ -89,12 +89,15 @@ def views(outbox: Path) -> Generator[View, None, None]:
             trouble = "the node is of another release than this command"
         except OSError as error:
             trouble = f"{path}: {error.strerror or error}"
-        yield _without(outbox, trouble)
+        yield _without(outbox, trouble, start)
         time.sleep(EVERY_S)
 
 
-def _without(outbox: Path, trouble: str) -> View:
+def _without(outbox: Path, trouble: str, start: str) -> View:
     try:
+        if not outbox.exists():
+            how = f"; start it: {start}" if start else ""
+            return View(time.time(), None, None, f"this node has never run, {outbox} is not there{how}")
         return View(time.time(), None, read_totals(outbox), trouble)
     except (sqlite3.Error, KeyError, OSError) as error:
         return View(time.time(), None, None, f"{trouble}; its outbox {outbox} cannot be read ({error})")
@@ -194,16 +197,21 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
 
 
-def show(outbox: Path, as_json: bool, for_s: float | None, out: TextIO) -> None:
-    """Writes moments to `out` until the time is up or the reader goes away."""
+def show(outbox: Path, as_json: bool, for_s: float | None, out: TextIO, start: str = "") -> None:
+    """Writes moments to `out` until the time is up or the reader goes away. While no node runs and nothing changes
+    it waits without a word."""
     tty = out.isatty() and not as_json
     until = None if for_s is None else time.monotonic() + for_s
     before: NodeStatus | None = None
-    with contextlib.closing(views(outbox)) as moments:
+    waiting: tuple[str, Totals | None] | None = None
+    with contextlib.closing(views(outbox, start)) as moments:
         for view in moments:
             rate = None if view.status is None else rates(before, view.status)
             before = view.status
-            if tty:  # home, then each line to its end, then what is left below
+            said, waiting = waiting, None if view.status is not None else (view.trouble, view.totals)
+            if waiting is not None and waiting == said:
+                pass
+            elif tty:  # home, then each line to its end, then what is left below
                 page = screen(view, rate).replace("\n", "\x1b[K\n")
                 out.write(f"\x1b[H{page}\x1b[K\n\x1b[J")
             else:
@@ -213,13 +221,11 @@ def show(outbox: Path, as_json: bool, for_s: float | None, out: TextIO) -> None:
                 return
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], prog: str = "python -m edge watch") -> int:
     """The command. Exit code 2: node.toml does not say where the outbox lies."""
-    parser = argparse.ArgumentParser(
-        prog="python -m edge watch", description="Shows what a running node hears, keeps and sends."
-    )
+    parser = argparse.ArgumentParser(prog=prog, description="Shows what a running node hears, keeps and sends.")
     parser.add_argument("config", type=Path, help="the node.toml that the node follows")
-    parser.add_argument("--json", action="store_true", help="one JSON object a second")
+    parser.add_argument("--json", action="store_true", help="one JSON object a second; while no node runs, one in all")
     parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after so many seconds")
     options = parser.parse_args(arguments)
     outbox = _outbox(options.config)
@@ -229,7 +235,8 @@ def main(arguments: list[str]) -> int:
     if sys.stdout.isatty() and not options.json:
         sys.stdout.write("\x1b[2J")
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        show(outbox, options.json, options.for_s, sys.stdout)
+        start = f"{prog.removesuffix(' watch')} run {options.config}, or the service: sudo systemctl start aisle-edge"
+        show(outbox, options.json, options.for_s, sys.stdout, start)
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cli.evaluate.progress import working
 from cli.evaluate.radio_recordings import RecordingError
 from cloud.locate.beaconmap import BeaconMap, HeardBeacon, Place, Surveyed
 
@@ -85,17 +86,19 @@ def evaluate(folder: Path) -> BeaconsReport:
     walks = read_walks(folder)
     floors = sorted({walk.floor for walk in walks})
     ours, plain, knn = list[Answered](), list[Answered](), list[Answered]()
-    for fold in range(FOLDS):
-        learning = [walk for i, walk in enumerate(walks) if i % FOLDS != fold]
-        survey = [seen for walk in learning for seen in surveyed(walk, floors.index(walk.floor))]
-        beacons = BeaconMap.learn(survey)
-        naive = _Means(survey)
-        fingerprints = _Neighbours(survey, beacons.cloned)
-        for walk in walks[fold::FOLDS]:
-            floor = floors.index(walk.floor)
-            ours += _answers(walk, floor, BEFORE_S, beacons.locate)
-            plain += _answers(walk, floor, AFTER_S, naive.locate)
-            knn += _answers(walk, floor, AFTER_S, fingerprints.locate)
+    with working(f"eval beacons: {len(walks)} walks in {FOLDS} folds", len(walks)) as step:
+        for fold in range(FOLDS):
+            learning = [walk for i, walk in enumerate(walks) if i % FOLDS != fold]
+            survey = [seen for walk in learning for seen in surveyed(walk, floors.index(walk.floor))]
+            beacons = BeaconMap.learn(survey)
+            naive = _Means(survey)
+            fingerprints = _Neighbours(survey, beacons.cloned)
+            for walk in walks[fold::FOLDS]:
+                floor = floors.index(walk.floor)
+                ours += _answers(walk, floor, BEFORE_S, beacons.locate)
+                plain += _answers(walk, floor, AFTER_S, naive.locate)
+                knn += _answers(walk, floor, AFTER_S, fingerprints.locate)
+                step()
     waypoints = sum(len(walk.waypoints) for walk in walks)
     told = _figures([a for a in ours if a.expected_m <= ERROR_MOST_M], waypoints)
     everything = [seen for walk in walks for seen in surveyed(walk, 0)]

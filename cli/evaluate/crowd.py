@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cli.evaluate.progress import working
 from cli.evaluate.radio_recordings import RecordingError
 from cloud.crowd.forest import Floats, grow
 from cloud.crowd.model import PRIORS, Estimates, Learned, Ratio, folds, trailing
@@ -97,6 +98,7 @@ class Bins:
 PLAIN = ("frames", "macs", "prints", "frames_75", "macs_75", "prints_75", "frames_60", "macs_60", "prints_60", "rssi")
 
 
+@working("eval crowd: reading the frames, learning, answering")
 def evaluate(train: Path, test: Path | None = None, *, split: float = 0.7, rolling: bool = False) -> CrowdReport:
     """Learns from one recording and answers for another, or cuts one at `split` of its days.
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from cli.stack import account as accounts
+from cli.stack.authority import LocalAuthority
 from cli.stack.processes import POLL_S, StackError, keep_port, last_line, listens, spawn, stop_process
 from contract import topics
 from contract.topics import NodeAddress
@@ -68,10 +69,16 @@ class Broker(ABC):
     survives_kill = False
     """Whether what is queued outlives the broker (mosquitto: up to its last autosave, 2 s)."""
 
-    def __init__(self, root: Path, clients: Mapping[str, Client]) -> None:
+    takes_certificates = False
+    """Whether it also listens for clients that have a certificate of an authority in place of a password."""
+
+    def __init__(self, root: Path, clients: Mapping[str, Client], authority: LocalAuthority | None = None) -> None:
         self.root = root.absolute()
         self.clients = dict(clients)
+        self.authority = authority if self.takes_certificates else None
         self.port = 0
+        self.tls_port = 0
+        """Where a client's name is that of its certificate; 0 without an authority."""
         self._process: subprocess.Popen[bytes] | None = None
         self._account = accounts.server_account()
 
@@ -96,6 +103,7 @@ class Broker(ABC):
         self.root.mkdir(parents=True, exist_ok=True)
         self._folder = accounts.server_folder(self.root, self._account)
         self.port = keep_port(self.root / "port")
+        self.tls_port = keep_port(self.root / "tls.port") if self.authority else 0
         self._process = self._launch()
         deadline = time.monotonic() + timeout_s
         while not listens(self.port):
@@ -149,6 +157,7 @@ class MosquittoBroker(Broker):
     kind: Kind = "mosquitto"
     keeps_orders = True
     survives_kill = True
+    takes_certificates = True
 
     def _launch(self) -> subprocess.Popen[bytes]:
         program = mosquitto_program()
@@ -159,6 +168,7 @@ class MosquittoBroker(Broker):
         config = self._write(
             "mosquitto.conf",
             f"""listener {self.port} 127.0.0.1
+{self._tls_listener()}
 allow_anonymous false
 password_file {passwords}
 acl_file {access}
@@ -186,6 +196,19 @@ connection_messages false
         return spawn(
             [program, "-c", str(config)], log=self.log, env=environment, account=self._account, on_parent_death="TERM"
         )
+
+    def _tls_listener(self) -> str:
+        """As the shipped configuration has it: the certificate's name is the user's in the access list."""
+        if self.authority is None:
+            return ""
+        files = {
+            "cafile": self.authority.cert,
+            "certfile": self.authority.broker_cert,
+            "keyfile": self.authority.broker_key,
+        }
+        lines = [f"{setting} {self._write(file.name, file.read_text())}" for setting, file in files.items()]
+        rules = ["tls_version tlsv1.2", "require_certificate true", "use_identity_as_username true"]
+        return "\n".join([f"listener {self.tls_port} 127.0.0.1", *lines, *rules])
 
 
 class IotcoreBroker(Broker):
@@ -229,10 +252,15 @@ max_inflight_count = 500
 BROKERS: dict[Kind, type[Broker]] = {"mosquitto": MosquittoBroker, "iotcore": IotcoreBroker}
 
 
-def open_broker(root: Path, clients: Mapping[str, Client], prefer: Kind = "mosquitto") -> Broker:
-    """The preferred broker, not yet started; iotcore in place of a mosquitto that is not installed."""
+def open_broker(
+    root: Path, clients: Mapping[str, Client], prefer: Kind = "mosquitto", authority: LocalAuthority | None = None
+) -> Broker:
+    """The preferred broker, not yet started; iotcore in place of a mosquitto that is not installed.
+
+    With an authority mosquitto takes its certificates too, at a port of its own; iotcore takes none.
+    """
     kind = prefer if prefer == "iotcore" or mosquitto_program() else "iotcore"
-    return BROKERS[kind](root / kind, clients)
+    return BROKERS[kind](root / kind, clients, authority)
 
 
 def _password_line(user: str, password: str, iterations: int = 101) -> str:

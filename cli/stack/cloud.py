@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.request import urlopen
 
+from cli.stack.authority import local_authority
 from cli.stack.broker import Broker, Client, Kind, cloud_client, node_client, open_broker
 from cli.stack.database import APP, OWNER, SERVICE
 from cli.stack.postgres import Postgres
@@ -50,7 +51,9 @@ class LocalCloud:
         broker: Kind = "mosquitto",
         port: int | None = None,
         ingest: int = 1,
+        claims: bool = False,
     ) -> None:
+        """`claims`: nodes may claim certificates, where the broker takes some."""
         self.root = root
         self.tenant = tenant
         root.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,9 @@ class LocalCloud:
         clients: dict[str, Client] = {"cloud": cloud_client(self.secrets.get("mqtt cloud"))}
         clients |= {str(node): node_client(node, self.secrets.get(f"mqtt {node}")) for node in nodes}
         self._clients = clients
-        self.broker: Broker = open_broker(root / "broker", clients, broker)
+        self.broker: Broker = open_broker(
+            root / "broker", clients, broker, local_authority(root / "authority") if claims else None
+        )
         self.processes = Supervisor(root / "logs")
         self._clock = clock
         self._history_until_us = history_until_us
@@ -79,7 +84,7 @@ class LocalCloud:
     @property
     def environment(self) -> Mapping[str, str]:
         """The settings of the cloud's processes."""
-        return {
+        return self._claims() | {
             "AISLE_OWNER_DSN": self.postgres.dsn(OWNER),
             "AISLE_SERVICE_DSN": self.postgres.dsn(SERVICE),
             "AISLE_APP_DSN": self.postgres.dsn(APP),
@@ -88,6 +93,17 @@ class LocalCloud:
             "AISLE_CLOCK": self._clock,
             "AISLE_HISTORY_UNTIL": str(self._history_until_us),
             "OPENBLAS_NUM_THREADS": "1",  # small matrices: more threads only take the other processes' core
+        }
+
+    def _claims(self) -> dict[str, str]:
+        """What the api needs to sign nodes' certificates."""
+        authority = self.broker.authority
+        if authority is None:
+            return {}
+        return {
+            "AISLE_CA_CERT": str(authority.cert.resolve()),
+            "AISLE_CA_KEY": str(authority.key.resolve()),
+            "AISLE_NODE_BROKER": f"127.0.0.1:{self.broker.tls_port}",
         }
 
     def node_password(self, node: NodeAddress) -> str:

@@ -17,6 +17,7 @@ import httpx
 from cli.stack.cloud import LocalCloud
 from cli.stack.processes import StackError, keep_port, last_line, listens
 from contract.topics import NodeAddress
+from edge.claim import AUTHORITY, IDENTITY, ClaimError, claim, days_left
 from edge.outbox_file import Totals, read_totals
 from simulators import scenario as scenarios
 from simulators import setup
@@ -95,6 +96,8 @@ class SimulatedStore:
     def write_files(self) -> None:
         """node.toml of every node and RUN.json, for this run's ports and clock."""
         self._levels = setup.presence_levels(self.scenario, self._seed)
+        if self.cloud.broker.tls_port:
+            self._claim_nodes()
         for address, node in zip(self.nodes, self.scenario.nodes, strict=True):
             self._write_node(address, node)
         login = self.cloud.logins["admin"]
@@ -203,9 +206,33 @@ class SimulatedStore:
     def _write_members(self, answer: Any) -> None:
         _write_private(self.folder / "members.json", json.dumps(answer["members"]))
 
+    def _claim_nodes(self) -> None:
+        """A certificate for each node that has none in force, by a one-time code, as a technician does it."""
+        now = datetime.now(UTC)
+        folders = {address: self.folder / address.node for address in self.nodes}
+        waiting = [each for each, folder in folders.items() if (days_left(folder / IDENTITY, now) or 0) <= 0]
+        if not waiting:
+            return
+        with self.staff("technician") as api:
+            for address in waiting:
+                opened = _ok(api.post(f"/v1/stores/{address.store}/nodes/{address.node}/claim"))
+                try:
+                    claim(self.cloud.url, opened["code"], folders[address], address)
+                except ClaimError as error:
+                    raise StackError(f"{address} could not claim its certificate: {error}") from None
+
+    def _uplink(self, address: NodeAddress, folder: Path) -> list[str]:
+        """How a node reaches the broker: with the certificate that it claimed, or by its password."""
+        if self.cloud.broker.tls_port:
+            identity = [f'ca_file = "{AUTHORITY}"', f'cert_file = "{IDENTITY}"', f'key_file = "{IDENTITY}"']
+            port = f"port = {self.cloud.broker.tls_port}"
+            return ["[uplink]", 'host = "127.0.0.1"', port, *identity, "[privacy]", "pseudonyms = true"]
+        _write_private(folder / "password", self.cloud.node_password(address))
+        port = f"port = {self.cloud.broker.port}"
+        return ["[uplink]", 'host = "127.0.0.1"', port, f'username = "{address}"', 'password_file = "password"']
+
     def _write_node(self, address: NodeAddress, node: Node) -> None:
         folder = self.folder / node.node
-        _write_private(folder / "password", self.cloud.node_password(address))
         enter_dbm, exit_dbm = self._levels.get(node.node, (-67.0, -75.0))
         lines = [
             "[node]",
@@ -213,12 +240,9 @@ class SimulatedStore:
             f'store = "{address.store}"',
             f'node = "{address.node}"',
             *([f'zone = "{node.zone}"'] if node.zone else []),
+            f'tz = "{self.scenario.store.tz}"',
             f'clock = "{self._clock}"',
-            "[uplink]",
-            'host = "127.0.0.1"',
-            f"port = {self.cloud.broker.port}",
-            f'username = "{address}"',
-            'password_file = "password"',
+            *self._uplink(address, folder),
             "[ble]",
             f'backend = "{SIMULATED_SCANNER}"',
             "[presence]",
@@ -229,7 +253,7 @@ class SimulatedStore:
             *self._rfid(node),
             *self._wifi(node),
         ]
-        (folder / "node.toml").write_text("\n".join(lines) + "\n")
+        _write_private(folder / "node.toml", "\n".join(lines) + "\n")
 
     def _rfid(self, node: Node) -> list[str]:
         """The sections of a node's RFID modules, whose ports the people's process makes."""

@@ -20,13 +20,14 @@ from edge.doctor import (
     power,
     readers,
     report,
+    secrecy,
     service,
     storage,
     vision,
     wifi,
 )
 from edge.doctor.finding import Finding, failed
-from edge.doctor.patient import Patient, read_patient
+from edge.doctor.patient import COMMAND, Patient, read_patient
 
 Check = Callable[[Patient], Iterator[Finding]]
 
@@ -43,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     storage.disk,
     storage.outbox,
     certificate.certificate,
+    secrecy.secrecy,
     line.broker,
     service.service,
     service.ports,
@@ -51,9 +53,12 @@ CHECKS: tuple[Check, ...] = (
 """What is looked at, in the order of the table."""
 
 
-def examine(path: Path, checks: tuple[Check, ...] = CHECKS) -> list[Finding]:
-    """All findings about a node, in the order of the checks. Takes some seconds; checks that wait, wait together."""
-    patient = read_patient(path)
+def examine(path: Path, checks: tuple[Check, ...] = CHECKS, command: str = COMMAND) -> list[Finding]:
+    """All findings about a node, in the order of the checks. Takes some seconds; checks that wait, wait together.
+
+    `command` is how the node's commands are called here, for those that a finding names.
+    """
+    patient = read_patient(path, command)
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return [finding for found in pool.map(lambda check: _run(check, patient), checks) for finding in found]
 
@@ -66,13 +71,15 @@ def _run(check: Check, patient: Patient) -> list[Finding]:
         return [failed(name, f"this check failed itself: {type(error).__name__}: {error}", "tell us, with this line")]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], prog: str = f"{COMMAND} doctor") -> int:
     """The command. Exit code 0 if nothing failed, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m edge doctor", description="Looks at everything that a node needs.")
-    parser.add_argument("config", type=Path, help="the node.toml to follow")
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Looks at everything that a node needs. Exit code 0: nothing failed; 1: something did."
+    )
+    parser.add_argument("config", type=Path, help="the node.toml to follow; without one, the machine is looked at")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args(arguments)
-    findings = examine(options.config)
+    findings = examine(options.config, command=prog.removesuffix(" doctor"))
     if options.json:
         print(report.as_json(findings, options.config))
     else:

@@ -1,6 +1,5 @@
-"""The node's certificate: its name, its authority, its days, and its key's secrecy."""
+"""The node's certificate: its name, its authority, its days, and whether the key is its own."""
 
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,15 +22,13 @@ class Probe:
     trusted: bool | None
     """Whether the authority in ca_file signed it; None without a ca_file."""
     key_fits: bool
-    key_mode: int
-    """Permission bits of the key's file."""
 
 
 def certificate(patient: Patient) -> Iterator[Finding]:
     """The certificate that node.toml names."""
     config = patient.config
     if config is None:
-        yield skipped("certificate", "node.toml cannot be read")
+        yield skipped("certificate", patient.unread)
         return
     cert, key = config.uplink.cert_file, config.uplink.key_file
     if cert is None or key is None:
@@ -60,7 +57,7 @@ def _without(host: str, encrypted: bool) -> Finding:
 
 
 def judge(found: Probe, address: str, key: Path) -> Iterator[Finding]:
-    """Judges the certificate, then its key."""
+    """Judges the certificate."""
     renew = f"firmware_configs/broker/certs.sh node {address}; copy both files here, restart the node"
     if found.name != address:
         yield failed("certificate", f"it is of {found.name!r}, this node is {address!r}: the broker refuses all", renew)
@@ -74,10 +71,6 @@ def judge(found: Probe, address: str, key: Path) -> Iterator[Finding]:
         yield warned("certificate", f"it ends in {found.days:.0f} days", renew)
     else:
         yield passed("certificate", f"{found.name}, {found.days:.0f} days left")
-    if found.key_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield failed(
-            "certificate", f"{key.name} has mode {found.key_mode:04o}: others may read it", f"sudo chmod 600 {key}"
-        )
 
 
 def probe(cert: Path, key: Path, ca: Path | None, now: datetime | None = None) -> Probe:
@@ -107,5 +100,4 @@ def probe(cert: Path, key: Path, ca: Path | None, now: datetime | None = None) -
         days=left.total_seconds() / 86_400,
         trusted=trusted,
         key_fits=private.public_key() == leaf.public_key(),
-        key_mode=stat.S_IMODE(key.stat().st_mode),
     )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from edge.config import Problem
+from edge.config_summary import doubts
 from edge.doctor.finding import Finding, failed, passed, warned
 from edge.doctor.patient import Patient
 
@@ -20,18 +21,37 @@ PACKAGES = {
 
 def configuration(patient: Patient) -> Iterator[Finding]:
     """Every mistake in the file, with its line."""
+    if patient.trouble is not None:
+        yield _unread(patient, patient.trouble)
+        return
     for problem in patient.problems:
         yield _mistake(patient, problem)
     if patient.config is None:
         return
     if not patient.problems:
         yield passed("configuration", f"{patient.path}: node {patient.config.address}, {patient.config.digest}")
+        yield from (warned("configuration", doubt, f"sudoedit {patient.path}") for doubt in doubts(patient.config))
     else:
         yield warned(
             "configuration",
             f"safe mode: the node goes on with the last good file ({patient.config.digest}), and so does this table",
             "mend the lines above, then: sudo systemctl restart aisle-edge",
         )
+
+
+def _unread(patient: Patient, trouble: OSError) -> Finding:
+    path, command = patient.path, patient.command
+    match trouble:
+        case FileNotFoundError():
+            claim = f"{command} claim CODE --api https://… --into {path.parent}"
+            fix = f"{claim}, or write one: {command} config check --example > {path}"
+        case IsADirectoryError():
+            fix = f"{command} doctor {path}/node.toml"
+        case PermissionError():
+            fix = f"sudo {command} doctor {path}"
+        case _:
+            fix = f"ls -l {path}; is the card damaged?"
+    return failed("configuration", f"{path}: {trouble.strerror or trouble}", fix)
 
 
 def _mistake(patient: Patient, problem: Problem) -> Finding:

@@ -32,6 +32,8 @@ from edge.settings import Uplink
 
 ANSWER_S = 5.0
 NOBODY_LISTENS = 16
+_REFUSED = 128
+"""MQTT 5 reason codes from here on are errors (2.4)."""
 NOT_AUTHORIZED = 135
 ELSEWHERE = "doctor-elsewhere"
 """The node that the doctor pretends to speak for; if there were one of this name, it would be told nonsense once."""
@@ -68,12 +70,17 @@ class Spoken:
     refused: str = ""
     """Why it never will."""
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the broker took a batch and the cloud said nothing of it."""
+        return self.own is not None and self.own < _REFUSED and self.acknowledged_ms is None
+
 
 def broker(patient: Patient) -> Iterator[Finding]:
     """Everything between this node and the cloud, up to the first thing that is broken."""
     config = patient.config
     if config is None:
-        yield skipped("broker", "node.toml cannot be read")
+        yield skipped("broker", patient.unread)
         return
     try:
         yield passed("broker", reach(config.uplink, patient.folder))
@@ -82,6 +89,8 @@ def broker(patient: Patient) -> Iterator[Finding]:
     except LineError as error:
         yield failed("broker", error.found, error.fix)
         return
+    if waiting is not None and spoken.unanswered and patient.outbox is not None and _is_gone(patient.outbox, waiting):
+        spoken = Spoken(spoken.elsewhere)  # the running node sent it meanwhile, and it was the node that got the answer
     yield from judge(spoken, config, patient.outbox is not None and _has_run(patient.outbox))
 
 
@@ -105,7 +114,7 @@ def judge(spoken: Spoken, config: NodeConfig, ran: bool) -> Iterator[Finding]:
         yield passed("cloud", f"nothing waits to be sent: {told}")
     elif spoken.own == NOBODY_LISTENS:
         yield failed("cloud", "nobody listens at the broker", "start the cloud's ingest: docker compose up -d ingest")
-    elif spoken.own >= 128:
+    elif spoken.own >= _REFUSED:
         yield failed("broker", f"it refuses a batch (MQTT reason {spoken.own})", "see the broker's log")
     elif spoken.acknowledged_ms is None:
         yield warned("cloud", f"no acknowledgement in {ANSWER_S:g} s", "is the cloud's database up? the node keeps all")
@@ -188,6 +197,15 @@ def oldest_waiting(outbox: Path) -> Waiting | None:
                 if header is not None and header.clock == "trusted":
                     return Waiting(stream, header.epoch, header.seq, payload)
     return None
+
+
+def _is_gone(outbox: Path, waiting: Waiting) -> bool:
+    """Whether a batch that waited is not in the outbox any more: the cloud has it."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{outbox.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+            return db.execute("select 1 from batch where seq = ?", (waiting.seq,)).fetchone() is None
+    except sqlite3.Error:
+        return False
 
 
 def speak(config: NodeConfig, folder: Path, waiting: Waiting | None) -> Spoken:

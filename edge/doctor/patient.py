@@ -10,6 +10,8 @@ from edge.config import ConfigError, NodeConfig, Problem, parse_config
 from edge.safe_mode import last_good
 from edge.settings import Http
 
+COMMAND = "python -m edge"
+"""How a node's commands are called where nobody says otherwise."""
 LLRP_PORT = 5084
 """The port that IANA gives to LLRP without TLS."""
 
@@ -69,6 +71,20 @@ class Patient:
     checks look at the machine alone."""
     problems: tuple[Problem, ...]
     hardware: Hardware
+    command: str = COMMAND
+    """How the node's commands are called here."""
+    trouble: OSError | None = None
+    """Why there is no text to read; None if there is one, however wrong."""
+
+    @property
+    def unread(self) -> str:
+        """Why a check that needs the configuration is left out."""
+        return "node.toml cannot be read" if self.trouble is None else "there is no node.toml to read"
+
+    @property
+    def unasked(self) -> str:
+        """Why a part that no setting names is left out."""
+        return "none in node.toml" if self.trouble is None else self.unread
 
     @property
     def folder(self) -> Path:
@@ -79,18 +95,18 @@ class Patient:
         return None if self.config is None else self.folder / self.config.outbox.path
 
 
-def read_patient(path: Path) -> Patient:
+def read_patient(path: Path, command: str = COMMAND) -> Patient:
     """Reads the file. A file that is missing or broken gives problems, never an exception."""
     try:
         source = path.read_bytes()
     except OSError as error:
-        return Patient(path, None, (Problem(1, f"cannot be read: {error.strerror}"),), Hardware())
+        return Patient(path, None, (), Hardware(), command, error)
     hardware = hardware_of(_document(source))
     try:
-        return Patient(path, parse_config(source, path.name, path.parent), (), hardware)
+        return Patient(path, parse_config(source, path.name, path.parent), (), hardware, command)
     except ConfigError as error:
         last = last_good(path, source)
-        return Patient(path, None if last is None else last[0], tuple(error.problems), hardware)
+        return Patient(path, None if last is None else last[0], tuple(error.problems), hardware, command)
 
 
 def _document(source: bytes) -> dict[str, object]:

@@ -38,7 +38,7 @@ class Port:
 def serial_ports(patient: Patient) -> Iterator[Finding]:
     """Every serial port that node.toml names."""
     if not patient.hardware.serial:
-        yield skipped("serial rfid", "none in node.toml")
+        yield skipped("serial rfid", patient.unasked)
     there = available()
     for device in patient.hardware.serial:
         yield judge_port(device, probe_port(Path(device.path)), there, user_name())
@@ -102,7 +102,7 @@ def _group(number: int) -> str:
 def llrp_readers(patient: Patient) -> Iterator[Finding]:
     """Every LLRP reader that node.toml names."""
     if not patient.hardware.readers:
-        yield skipped("llrp rfid", "none in node.toml")
+        yield skipped("llrp rfid", patient.unasked)
     for reader in patient.hardware.readers:
         yield judge_reader(reader, *greet(reader.host, reader.port))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.doctor.finding import Finding, failed, passed, skipped, warned
-from edge.doctor.patient import Hardware, Listener, Patient
+from edge.doctor.patient import COMMAND, Hardware, Listener, Patient
 from edge.doctor.tools import say
 
 UNIT = "aisle-edge.service"
@@ -29,7 +29,7 @@ def service(patient: Patient) -> Iterator[Finding]:
     if told is None:
         yield skipped("service", "systemd does not answer here")
         return
-    yield from judge(unit_properties(told), patient.path, patient.hardware)
+    yield from judge(unit_properties(told), patient.path, patient.hardware, patient.command)
 
 
 def install(drop_in: str) -> str:
@@ -45,7 +45,7 @@ def unit_properties(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def judge(unit: dict[str, str], path: Path, hardware: Hardware) -> Iterator[Finding]:
+def judge(unit: dict[str, str], path: Path, hardware: Hardware, command: str = COMMAND) -> Iterator[Finding]:
     """Judges the unit."""
     if unit.get("LoadState") != "loaded":
         yield warned(
@@ -72,7 +72,7 @@ def judge(unit: dict[str, str], path: Path, hardware: Hardware) -> Iterator[Find
         yield warned("service", "not enabled: it will not start at the next boot", "sudo systemctl enable aisle-edge")
     other = re.search(r"-m edge (?:run )?(\S+\.toml)", unit.get("ExecStart", ""))
     if other and Path(other[1]) != path.absolute():
-        yield warned("service", f"it follows {other[1]}, not this file", f"python -m edge doctor {other[1]}")
+        yield warned("service", f"it follows {other[1]}, not this file", f"{command} doctor {other[1]}")
     drop_ins = unit.get("DropInPaths", "")
     for needed, wanted in (("rfid.conf", bool(hardware.serial)), ("wifi.conf", hardware.wifi is not None)):
         if wanted and f"/{needed}" not in drop_ins:
@@ -82,7 +82,7 @@ def judge(unit: dict[str, str], path: Path, hardware: Hardware) -> Iterator[Find
 def ports(patient: Patient) -> Iterator[Finding]:
     """Ports that the node wants to listen on: free, or held by the node itself."""
     if not patient.hardware.listeners:
-        yield skipped("ports", "node.toml opens none")
+        yield skipped("ports", "node.toml opens none" if patient.trouble is None else patient.unread)
     for listener in patient.hardware.listeners:
         yield judge_port(listener, taken(listener))
 

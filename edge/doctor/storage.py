@@ -15,6 +15,7 @@ from edge.doctor.finding import Finding, failed, passed, skipped, warned
 from edge.doctor.patient import Patient
 from edge.machine import disk_free_mb, read_text
 from edge.outbox_file import Totals, read_totals
+from edge.settings import Outbox
 
 SLOW_MS = 100.0
 """The uplink commits about once in 50 to 250 ms; a card that needs longer to sync delays every event."""
@@ -25,12 +26,14 @@ WAITS_LONG_S = 300.0
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
-    """Room and speed where the outbox lies."""
+    """Room and speed where the outbox lies; where nobody says where that is, beside node.toml."""
     if patient.config is None or patient.outbox is None:
-        yield skipped("disk", "node.toml does not say where the outbox lies")
-        return
-    folder = patient.outbox.parent
-    yield judge_room(folder, disk_free_mb(folder), patient.config.outbox.max_mb, _size_mb(patient.outbox))
+        folder = next((each for each in (patient.folder, *patient.folder.parents) if each.is_dir()), Path("/"))
+        most_mb, has_mb = Outbox().max_mb, 0.0
+    else:
+        folder = patient.outbox.parent
+        most_mb, has_mb = patient.config.outbox.max_mb, _size_mb(patient.outbox)
+    yield judge_room(folder, disk_free_mb(folder), most_mb, has_mb)
     yield judge_sync(folder, *sync_ms(folder))
     yield from card()
 
@@ -133,7 +136,7 @@ def outbox(patient: Patient) -> Iterator[Finding]:
     """The outbox: does it open, is it sound, what waits in it, what was lost."""
     path = patient.outbox
     if path is None:
-        yield skipped("outbox", "node.toml does not say where it lies")
+        yield skipped("outbox", patient.unread)
         return
     try:
         path.stat()

@@ -13,7 +13,7 @@ from edge.doctor.tools import user_name
 def camera(patient: Patient) -> Iterator[Finding]:
     """Every camera that node.toml names."""
     if not patient.hardware.cameras:
-        yield skipped("camera", "none in node.toml")
+        yield skipped("camera", patient.unasked)
     for device in patient.hardware.cameras:
         path = Path(device.path)
         if not path.exists():
@@ -30,7 +30,7 @@ def camera(patient: Patient) -> Iterator[Finding]:
 def models(patient: Patient) -> Iterator[Finding]:
     """Every model file, against the SHA-256 that node.toml gives."""
     if not patient.hardware.models:
-        yield skipped("models", "none in node.toml")
+        yield skipped("models", patient.unasked)
     for model in patient.hardware.models:
         yield judge_model(model, digest_of(patient.folder / model.path))
 

@@ -42,7 +42,7 @@ def wifi_monitor(patient: Patient) -> Iterator[Finding]:
     """The interface that node.toml names, if it does."""
     name = patient.hardware.wifi
     if name is None:
-        yield skipped("wifi", "no [wifi] interface in node.toml")
+        yield skipped("wifi", "no [wifi] interface in node.toml" if patient.trouble is None else patient.unread)
         return
     yield from judge(name, probe(name))
 

@@ -3,19 +3,24 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from contract.codec import column_values
-from contract.messages import SIGHTING_COLUMNS, Sightings
+from contract.messages import SIGHTING_COLUMNS, Sightings, TagRow, Tags
+from edge.frames.raddec import raddec_bytes
+from simulators.raddec import raddec_of_tag
 from tests.integration.edge_support import (
     ROOT,
     Air,
+    Cloud,
     cloud,
     eventually,
     free_port,
@@ -200,3 +205,77 @@ def test_a_node_whose_file_is_gone_goes_on_with_the_last_good_one(tmp_path, air,
     end(again)
     eventually(lambda: air.listeners == 2, "it listens again")
     assert "safe mode" in (tmp_path / "node.log").read_text()
+
+
+def tag_rows(store: Cloud) -> list[TagRow]:
+    return [row for _, batch in sorted(store.batches.items()) if isinstance(batch, Tags) for row in batch.rows]
+
+
+@needs_mosquitto
+def test_what_is_carried_off_while_the_node_lies_dead_departs_once(tmp_path, end):
+    """kill -9, an item taken away, a new start: the store's stock is right again, and stays so at the next start."""
+    taken, left = bytes.fromhex("3074257bf7194e4000001a85"), bytes.fromhex("3074257bf7194e4000001a86")
+    reader, port = bytes.fromhex("001bc50940810000"), free_port()
+    rfid = f"""
+[raddec]
+listen = "127.0.0.1:{port}"
+[inventory]
+departed_s = 1.0
+[inventory.zones]
+"{reader.hex()}/1" = "jeans"
+"""
+
+    def read(*epcs: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+            for epc in epcs:
+                raddec = raddec_of_tag(epc, reader, 1, -60, time.time_ns() // 1_000)
+                channel.sendto(raddec_bytes(raddec), ("127.0.0.1", port))
+
+    def states(epc: bytes) -> list[str]:
+        return [row.state for row in tag_rows(store) if row.epc == epc.hex()]
+
+    def until(condition: Callable[[], object], what: str, *epcs: bytes) -> None:
+        def read_and_look() -> object:
+            read(*epcs)
+            return condition()
+
+        eventually(read_and_look, what)
+
+    with mosquitto(tmp_path) as broker, cloud(broker.port) as store:
+        config = node_toml(tmp_path, broker.port, rfid)
+        config.write_text(config.read_text().replace("[ble]\n", '[ble]\nmode = "off"\n'))
+        node = start_node(config)
+        end(node)
+        until(lambda: states(taken) and states(left), "both arrived", taken, left)
+        node.kill()
+        node.wait()
+        for _ in range(2):
+            node = start_node(config)
+            end(node)
+            began = len(store.statuses)
+            until(lambda: "departed" in states(taken), "what was taken has departed", left)
+            until(lambda n=began: len(store.statuses) > n, "the node is online", left)
+            node.kill()
+            node.wait()
+    assert states(taken) == ["arrived", "departed"]
+    assert states(left) == ["arrived"], "what was there all the time was never away"
+
+
+@needs_mosquitto
+def test_what_a_node_started_by_hand_makes_is_its_own_to_read(tmp_path, air, end):
+    with mosquitto(tmp_path) as broker, cloud(broker.port) as store:
+        config = node_toml(tmp_path, broker.port)
+        config.write_text(config.read_text().replace('"outbox.db"', '"kept/outbox.db"'))
+        before = os.umask(0o022)
+        try:
+            node = start_node(config, air)
+        finally:
+            os.umask(before)
+        end(node)
+        eventually(lambda: store.heartbeats and list((tmp_path / "kept").glob("last-good-*")), "it runs and is kept")
+        air.send(1)
+        eventually(lambda: store.sightings, "a window is stored")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept").iterdir()}
+        assert {"outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db.lock", "outbox.db.status"} <= set(modes)
+        assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}
+        assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700

@@ -77,6 +77,60 @@ def test_delete_takes_exactly_the_named_ranges(tmp_path_factory, ranges):
     box.close()
 
 
+_NOTES = st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.none() | st.binary(max_size=3)), max_size=3)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(_NOTES, st.booleans()), max_size=8))
+def test_notes_are_kept_or_lost_with_their_batch(tmp_path_factory, steps):
+    """A process that is killed leaves what it committed; this one is left behind with its file, and a copy is read."""
+    folder = tmp_path_factory.mktemp("notes")
+    box = Outbox(folder / "outbox.db", synchronous="off")
+    committed: dict[bytes, bytes] = {}
+    waiting: list[tuple[bytes, bytes | None]] = []
+    for notes, flush in steps:
+        box.put("tags", 1_000, 1, lambda epoch, seq: b"x", notes=notes)
+        waiting += notes
+        if flush:
+            box.flush()
+            for key, value in waiting:
+                committed.pop(key, None) if value is None else committed.update({key: value})
+            waiting.clear()
+    for name in ("outbox.db", "outbox.db-wal"):
+        (folder / f"copy-{name}").write_bytes((folder / name).read_bytes() if (folder / name).exists() else b"")
+    box.close()
+    killed = Outbox(folder / "copy-outbox.db")
+    assert killed.notes() == committed
+    killed.close()
+
+
+def test_notes_have_a_bound_and_leave_the_batches_their_room(tmp_path):
+    box = Outbox(tmp_path / "outbox.db", max_mb=1)
+    for number in range(200):
+        notes = [((number * 100 + i).to_bytes(12, "big"), b"v" * 30) for i in range(100)]
+        box.put("tags", 1_000, 100, lambda epoch, seq: b"x" * 5_000, notes=notes)
+    box.flush()
+    assert 500 < len(box.notes()) < 1_000, "an eighth of a MiB"
+    assert box.rows() > 50 and box.waiting == 0
+    assert box.events_accepted - box.dropped[1] == 100 * box.rows()
+    assert (tmp_path / "outbox.db").stat().st_size <= 1024 * 1024
+    box.close()
+
+
+def test_its_files_are_its_users_own_whatever_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        box = Outbox(tmp_path / "new" / "outbox.db")
+        put(box)
+        box.flush()
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    assert found == {"outbox.db": 0o600, "outbox.db-wal": 0o600, "outbox.db-shm": 0o600}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    box.close()
+
+
 def test_what_the_cloud_refuses_is_counted(box):
     for _ in range(4):
         put(box)

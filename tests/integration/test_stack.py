@@ -1,12 +1,17 @@
 """The local stack keeps its promises: passwords asked for, topics kept apart, kills survived, no child left behind."""
 
+import contextlib
+import json
 import os
 import signal
+import socket
+import ssl
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from queue import Queue
@@ -19,11 +24,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from cli.stack.broker import Broker, cloud_client, open_broker
+from cli.stack.authority import local_authority
+from cli.stack.broker import Broker, cloud_client, node_client, open_broker
 from cli.stack.database import APP, OWNER, ROLES, SERVICE, DatabaseServer
 from cli.stack.postgres import Postgres
 from cli.stack.processes import StackError, Supervisor, free_port, listens
+from cloud.fleet.ca import pem, read_authority, read_request
 from contract.topics import ALL_UP, SHARED_UP
+from edge.claim import claim
+from edge.doctor import line
+from edge.doctor.patient import read_patient
 from tests.conftest import NODE, OTHER_NODE
 
 NOBODY_LISTENS, NOT_AUTHORIZED = 16, 135  # MQTT 5, table 2-6; the first is a success
@@ -363,3 +373,39 @@ def test_a_free_port_is_free() -> None:
 
 def _is_zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_with_an_authority_of_its_own_a_claimed_node_is_who_its_certificate_says(tmp_path: Path) -> None:
+    """The demo's nodes: no password, their own topics, and nobody without a certificate."""
+    authority = local_authority(tmp_path / "authority")
+    assert stat.S_IMODE(authority.key.stat().st_mode) == 0o600 and local_authority(tmp_path / "authority") == authority
+    settings = {"AISLE_CA_CERT": str(authority.cert), "AISLE_CA_KEY": str(authority.key)}
+    signer = read_authority(settings)
+    assert signer is not None
+    clients = {"cloud": cloud_client(), str(NODE): node_client(NODE)}
+    tmp_path.chmod(0o711)
+    with open_broker(tmp_path / "broker", clients, authority=authority) as broker:
+        if not broker.tls_port:
+            pytest.skip("mosquitto is not installed: apt-get install mosquitto")
+
+        def post(_: str, body: dict[str, str]) -> bytes:
+            made = signer.issue(read_request(body["csr"]), str(NODE), datetime.now(UTC))
+            tenant, store, node = str(NODE).split("/")
+            return json.dumps({
+                "tenant": tenant, "store": store, "node": node, "tz": "Europe/Berlin", "certificate": pem(made),
+                "authority": authority.cert.read_text(), "broker_host": "127.0.0.1", "broker_port": broker.tls_port,
+            }).encode()  # fmt: skip
+
+        claim("http://127.0.0.1:1", "CODE", tmp_path / "node", post=post)
+        (spoken,) = [f for f in line.broker(read_patient(tmp_path / "node" / "node.toml")) if "greets" in f.found]
+        assert spoken.level == "PASS" and str(NODE) in spoken.found
+        context = ssl.create_default_context(cafile=str(authority.cert))
+        answer = b""
+        with (
+            socket.create_connection(("127.0.0.1", broker.tls_port), 5) as plain,
+            contextlib.suppress(OSError),
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as stranger,
+        ):
+            stranger.sendall(bytes.fromhex("101000044d5154540502003c0000036162630000"))  # MQTT 5 CONNECT
+            answer = stranger.recv(1)
+        assert answer == b"", "nobody is greeted without a certificate"

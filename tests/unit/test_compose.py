@@ -25,6 +25,7 @@ from cli.stack.broker import mosquitto_program
 from cli.stack.processes import free_port, listens
 from cloud.__main__ import COMMANDS
 from cloud.config import ConfigError, Settings
+from cloud.fleet.service import authority_and_broker
 from cloud.ingest.worker import Ingest
 from contract import topics
 from contract.clock import clock_from
@@ -82,9 +83,29 @@ def test_only_the_brokers_tls_port_is_open_to_the_world():
 
 
 def test_what_is_mounted_exists_or_is_made_by_the_recipe():
-    made = {"ca.crt", "ca.crl", "broker.crt", "broker.key", "cloud.crt", "cloud.key"}
+    made = {"ca.crt", "ca.key", "ca.crl", "broker.crt", "broker.key", "cloud.crt", "cloud.key"}
     for source in re.findall(r"\./((?:firmware_configs)/[^:\s}]+)", TEXT):
         assert (ROOT / source).is_file() or ("certs/" in source and Path(source).name in made), source
+
+
+def test_only_the_api_holds_the_nodes_authority_and_has_all_that_a_claim_needs(tmp_path):
+    holders = {name for name, service in SERVICES.items() if "ca_key" in service.get("secrets", ())}
+    assert holders == {"api"} and "ca.key" not in str(SERVICES), "a secret by file, mounted into nothing else"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    make(tmp_path / "certs", ("ca",))
+    given = {name: value for name, value in environment("api").items() if name.startswith(("AISLE_CA", "AISLE_NODE"))}
+    for name, value in given.items():
+        secret = value.removeprefix("/run/secrets/")
+        if secret != value:
+            assert secret in SERVICES["api"]["secrets"]
+            file = Path(COMPOSE["secrets"][secret]["file"])
+            assert file.parent == Path("firmware_configs/broker/certs")
+            given[name] = str(tmp_path / "certs" / file.name)
+    assert given.pop("AISLE_NODE_BROKER") == "${AISLE_NODE_BROKER:?set it in .env}", "no default"
+    authority, broker = authority_and_broker(given | {"AISLE_NODE_BROKER": "mqtt.example.com:8883"})
+    assert broker == ("mqtt.example.com", 8883)
+    assert authority.certificate.subject == authority.certificate.issuer
 
 
 def test_every_variable_is_in_the_operations_page():

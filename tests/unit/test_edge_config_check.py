@@ -2,6 +2,7 @@
 
 import io
 import json
+import stat
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 from edge import __main__ as command
 from edge import config_check
 from edge.config import SECTIONS, Problem, parse_config
+from edge.config_summary import doubts, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -78,10 +80,111 @@ port = "/dev/ttyUSB0"
 control = ["/run/hostapd/wlan0"]
 """
     )
-    said = "\n".join(config_check.summary(parse_config(text.encode())))
+    said = "\n".join(summary(parse_config(text.encode())))
     for words in ("does not hear Bluetooth", "radio1", "10.0.0.7:5084 (gate)", "/dev/ttyUSB0 (till)", "[hostapd]"):
         assert words in said
     assert "[meraki]" not in said
+
+
+RFID = """
+[[llrp]]
+name = "gate"
+host = "10.0.0.7"
+antennas = [1, 2]
+[[llrp]]
+name = "shelf"
+host = "10.0.0.8"
+[[uhf]]
+name = "till"
+port = "/dev/ttyUSB0"
+[inventory]
+cards = ["E28011"]
+[inventory.zones]
+"gate/1" = "entrance"
+"shelf/4" = "jeans"
+"till/1" = "checkout"
+"""
+
+
+def test_rfid_is_told_by_zone_with_cards_and_when_a_thing_is_gone():
+    said = "\n".join(summary(parse_config((GOOD + RFID).encode())))
+    for words in ("entrance (gate/1), jeans (shelf/4)", "after 600 s unread", "begin with E28011", "members' cards"):
+        assert words in said
+    assert "knows no members' cards" in "\n".join(summary(parse_config((GOOD + RFID).replace('"E28011"', "").encode())))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ["antenna gate/2 has no zone"]),
+        ({'"gate/1"': '"gate/2"'}, ["antenna gate/1 has no zone"]),
+        ({'"gate/1"': '"gate/3"'}, ['"gate/3" = "entrance": no reader', "did you mean gate/", "gate/1", "gate/2"]),
+        ({'"till/1"': '"til/1"'}, ["did you mean till/1?", "antenna gate/2", "antenna till/1 has no zone"]),
+        ({'"till/1"': '"till/2"'}, ['"till/2" = "checkout": no reader', "antenna gate/2", "antenna till/1"]),
+        ({'"till/1"': '"till"'}, ['"till" = "checkout": no reader', "antenna gate/2", "antenna till/1"]),
+        ({'"shelf/4"': '"gate/2"'}, ["antenna shelf/1 has no zone"]),  # all its ports are read, none has a zone
+        ({'name = "till"': 'name = "gate"', '"till/1"': '"gate/2"'}, ["2 readers are named gate"]),
+    ],
+)
+def test_an_antenna_that_no_reader_has_and_one_without_a_zone_are_warned_of(change, words):
+    text = RFID
+    for old, new in change.items():
+        text = text.replace(old, new)
+    told = list(doubts(parse_config((GOOD + text).encode())))
+    assert len(told) <= len(words)
+    for each in words:
+        assert any(each in doubt for doubt in told), (each, told)
+
+
+@pytest.mark.parametrize(
+    ("receivers", "antenna", "good"),
+    [
+        ("[]", "001bc50940810000/1", True),
+        ('["00:1b:c5:09:40:81:00:00"]', "001bc50940810000/1", True),
+        ('["001bc50940810001"]', "001bc50940810000/1", False),
+        ("[]", "gate/1", False),
+    ],
+)
+def test_readers_of_other_vendors_are_known_by_their_identifiers(receivers, antenna, good):
+    raddec = f'[raddec]\nlisten = "127.0.0.1:50001"\nreceivers = {receivers}\n'
+    text = f'{GOOD}{raddec}[inventory.zones]\n"{antenna}" = "jeans"\n'
+    config = parse_config(text.encode())
+    assert (not list(doubts(config))) is good
+    assert any("jeans" in line for line in summary(config))
+
+
+def test_what_is_off_is_said_with_what_it_would_need():
+    said = "\n".join(summary(parse_config(GOOD.encode())))
+    for words in ("[wifi] interface", "[[uhf]]", "[meraki]", "pseudonyms = true and [node] tz and a certificate"):
+        assert words in said
+    assert "off: Bluetooth" not in said and "off: Bluetooth" in "\n".join(
+        summary(parse_config((GOOD + '[ble]\nmode = "off"\n').encode()))
+    )
+
+
+def test_feeds_say_where_they_listen_and_an_empty_list_of_access_points_is_warned_of(tmp_path, capsys):
+    (tmp_path / "secret").write_text("x" * 16)
+    path = tmp_path / "node.toml"
+    path.write_text(
+        GOOD
+        + """
+[privacy]
+pseudonyms = true
+[meraki]
+validator = "v"
+secret_file = "secret"
+[radius]
+secret_file = "secret"
+nas = { "ap-1" = "coffee" }
+"""
+    )
+    assert config_check.main(["check", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "[meraki]: posts to http://127.0.0.1:8089/meraki, 0 access points in no zone" in told["does"]
+    assert "[radius]: accounting on UDP 127.0.0.1:1813, 1 access points in coffee" in told["does"]
+    assert [line.split(" ")[0] for line in told["warnings"]] == ["[meraki.aps]", "[privacy]"]
+    assert config_check.main(["check", str(path)]) == 0
+    assert "  warning: [meraki.aps] names no access point" in capsys.readouterr().out
 
 
 def test_a_missing_file_is_told(tmp_path, capsys):
@@ -125,9 +228,24 @@ def test_a_node_is_run_with_or_without_the_word(tmp_path, capsys, words):
     assert "node.toml:1: [node] tenant: found nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("word", "near"), [("dokter", "; did you mean doctor?"), ("xyz", "\n")])
+def test_a_word_that_is_no_command_is_told_with_the_nearest(word, near, capsys):
+    assert command.main([word, "node.toml"], "./aisle edge") == 2
+    said = capsys.readouterr().err
+    assert f"./aisle edge: no command '{word}'{near}" in said and "usage: ./aisle edge" in said
+
+
 def test_a_tool_gets_the_words_after_it(tmp_path, capsys):
     assert command.main(["config", "check", str(tmp_path / "nowhere.toml")]) == 2
     assert "No such file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tool", command.TOOLS)
+def test_each_tool_calls_itself_as_it_was_called(tool, capsys):
+    for prog in ("./aisle edge", "python -m edge"):
+        with pytest.raises(SystemExit):
+            command.main([tool, "--help"], prog)
+        assert capsys.readouterr().out.startswith(f"usage: {prog} {tool} ")
 
 
 def test_the_tools_need_no_more_than_a_node_does():
@@ -143,9 +261,13 @@ def test_the_tools_need_no_more_than_a_node_does():
 
 def test_a_device_opts_out_by_the_words_of_its_owner(tmp_path, capsys, monkeypatch):
     path = tmp_path / "node.toml"
+    assert command.main(["opt-out", str(path)]) == 1
+    assert "node.toml is not there" in capsys.readouterr().err
+    path.touch()
     monkeypatch.setattr("sys.stdin", io.StringIO("00:1B:44:11:3A:B7\n"))
     assert command.main(["opt-out", str(path)]) == 0
     assert "opt-outs.txt has 1 entries" in capsys.readouterr().out
+    assert stat.S_IMODE((tmp_path / "opt-outs.txt").stat().st_mode) == 0o600
     kept = (tmp_path / "opt-outs.txt").read_text().lower()
     assert "1b:44" not in kept and "001b44113ab7" not in kept
     monkeypatch.setattr("sys.stdin", io.StringIO("02:1B:44:11:3A:B7\n"))

@@ -173,7 +173,7 @@ def test_what_is_kept_may_be_broken(path: Path, kept: bytes) -> None:
 
 
 def test_a_disk_that_keeps_nothing_is_no_reason_to_start_anew(path: Path) -> None:
-    (path.parent / "desired.new").mkdir()  # where it would be written
+    (path.parent / ".desired.json.new").mkdir()  # where it would be written
     node = start(path)
     report = node.take(order(1, ble={"mode": "passive"}))
     assert report is not None and report.problems == ("it cannot be kept on the disk",)

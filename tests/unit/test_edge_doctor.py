@@ -28,6 +28,7 @@ from edge.doctor import (
     power,
     readers,
     report,
+    secrecy,
     service,
     storage,
     vision,
@@ -91,7 +92,29 @@ def test_a_missing_file_is_told(tmp_path, capsys):
     assert doctor.main([str(tmp_path / "nowhere.toml"), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is False
-    assert "No such file" in told["findings"][0]["found"]
+    (said,) = [finding for finding in told["findings"] if finding["check"] == "configuration"]
+    assert said["found"] == f"{tmp_path / 'nowhere.toml'}: No such file or directory"
+    assert "claim CODE" in said["fix"] and f"config check --example > {tmp_path / 'nowhere.toml'}" in said["fix"]
+    levels_by_check = {finding["check"]: finding["level"] for finding in told["findings"]}
+    for name in ("software", "bluetooth", "clock", "disk", "disk speed", "machine"):  # they need no configuration
+        assert levels_by_check[name] != "SKIP", name
+    assert {f["found"] for f in told["findings"] if f["check"] in ("broker", "llrp rfid")} == {
+        "there is no node.toml to read"
+    }
+
+
+def test_a_folder_in_place_of_a_file_is_told_with_the_file(tmp_path, capsys):
+    assert doctor.main([str(tmp_path)], "./aisle edge doctor") == 1
+    said = capsys.readouterr().out
+    assert f"{tmp_path}: Is a directory" in said and f"→ ./aisle edge doctor {tmp_path}/node.toml" in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_of_the_service_is_told_with_sudo(tmp_path):
+    path = node_toml(tmp_path)
+    path.chmod(0)
+    (said,) = configuration.configuration(read_patient(path))
+    assert "Permission denied" in said.found and said.fix == f"sudo python -m edge doctor {path}"
 
 
 def test_a_check_that_breaks_hides_no_other(tmp_path):
@@ -109,7 +132,7 @@ def test_a_check_that_breaks_hides_no_other(tmp_path):
 
 def test_the_exit_code_says_whether_anything_failed(tmp_path, monkeypatch, capsys):
     for finding, code in ((warned("x", "bad", "mend it"), 0), (failed("x", "worse", "mend it"), 1)):
-        monkeypatch.setattr(doctor, "examine", lambda path, found=finding: [found])
+        monkeypatch.setattr(doctor, "examine", lambda path, command, found=finding: [found])
         assert doctor.main([str(node_toml(tmp_path))]) == code
         assert "→ mend it" in capsys.readouterr().out
 
@@ -519,7 +542,7 @@ def test_before_the_first_start_there_is_no_outbox(tmp_path):
 # --- certificate
 
 
-def made(folder: Path, name: str, days: float, authority: bool = True, mode: int = 0o600) -> certificate.Probe:
+def made(folder: Path, name: str, days: float, authority: bool = True) -> certificate.Probe:
     """A certificate with key and authority in files, as `certificate.probe` reads them."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -536,27 +559,49 @@ def made(folder: Path, name: str, days: float, authority: bool = True, mode: int
     # Certificate and key in one file, as a claimed node has them.
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "node.pem").write_bytes(issue(subject, key.public_key(), by) + private)
-    (folder / "node.pem").chmod(mode)
     return certificate.probe(folder / "node.pem", folder / "node.pem", folder / "ca.crt", now)
 
 
 @pytest.mark.parametrize(
-    ("name", "days", "authority", "mode", "expected", "words"),
+    ("name", "days", "authority", "expected", "words"),
     [
-        ("acme/main/door-1", 80, True, 0o600, ["PASS"], "80 days left"),
-        ("acme/main/door-1", 13, True, 0o600, ["WARN"], "ends in 13 days"),
-        ("acme/main/door-1", -3, True, 0o600, ["FAIL"], "ended 3 days ago"),
-        ("acme/main/door-2", 80, True, 0o600, ["FAIL"], "acme/main/door-2"),
-        ("acme/main/door-1", 80, False, 0o600, ["FAIL"], "another authority"),
-        ("acme/main/door-1", 80, True, 0o640, ["PASS", "FAIL"], "others may read it"),
+        ("acme/main/door-1", 80, True, "PASS", "80 days left"),
+        ("acme/main/door-1", 13, True, "WARN", "ends in 13 days"),
+        ("acme/main/door-1", -3, True, "FAIL", "ended 3 days ago"),
+        ("acme/main/door-2", 80, True, "FAIL", "acme/main/door-2"),
+        ("acme/main/door-1", 80, False, "FAIL", "another authority"),
     ],
 )
-def test_a_certificate(tmp_path, name, days, authority, mode, expected, words):
-    found = list(
-        certificate.judge(made(tmp_path, name, days, authority, mode), "acme/main/door-1", tmp_path / "node.pem")
-    )
-    assert levels(found) == expected
-    assert words in found[-1].found
+def test_a_certificate(tmp_path, name, days, authority, expected, words):
+    (found,) = certificate.judge(made(tmp_path, name, days, authority), "acme/main/door-1", tmp_path / "node.pem")
+    assert found.level == expected
+    assert words in found.found
+
+
+def test_a_secret_that_others_may_read_fails_and_what_the_node_keeps_is_warned_of(tmp_path):
+    text = GOOD.replace(b"[uplink]\n", b"[uplink]\nusername = 'door'\npassword_file = 'password'\n")
+    text += b"[portal]\nsecret_file = 'portal.secret'\n"
+    for name in ("password", "portal.secret", "outbox.db", "opt-outs.txt"):
+        (tmp_path / name).touch(0o600)
+    path = node_toml(tmp_path, text)
+    (good,) = secrecy.secrecy(read_patient(path))
+    assert good.level is Level.PASS and "2 secrets" in good.found
+    for name in ("portal.secret", "outbox.db", "opt-outs.txt"):
+        (tmp_path / name).chmod(0o640)
+    secret, outbox, opt_outs = secrecy.secrecy(read_patient(path))
+    assert (secret.level, outbox.level, opt_outs.level) == (Level.FAIL, Level.WARN, Level.WARN)
+    assert "portal.secret has mode 0640" in secret.found and secret.fix == f"sudo chmod 600 {tmp_path}/portal.secret"
+
+
+def test_every_file_of_the_settings_is_a_secret_or_known_to_be_none():
+    files = {
+        key
+        for section in (*SECTIONS.values(), *LISTS.values())
+        for key in section.__struct_fields__
+        if key.endswith("_file")
+    }
+    public = {"ca_file", "cert_file", "rospec_file", "reader_config_file"}
+    assert {key for key in files if not key.endswith(secrecy._SECRETS)} == public
 
 
 def test_the_key_of_another_certificate_is_told(tmp_path):
@@ -602,6 +647,24 @@ def test_a_name_that_nobody_knows_and_a_port_that_nobody_has(tmp_path):
         line.reach(parse_config(GOOD.replace(b"127.0.0.1", b"no-such-host.invalid")).uplink, tmp_path)
     with pytest.raises(line.LineError, match="refused"):
         line.reach(CONFIG.uplink, tmp_path)
+
+
+@pytest.mark.parametrize(("sent_meanwhile", "level"), [(True, Level.PASS), (False, Level.WARN)])
+def test_a_batch_that_the_running_node_sent_meanwhile_is_no_trouble(tmp_path, monkeypatch, sent_meanwhile, level):
+    box = Outbox(tmp_path / "outbox.db")
+    box.put("sightings", 1, 1, lambda epoch, seq: batch("trusted"))
+    box.flush()
+
+    def unheard(*_: object) -> line.Spoken:
+        if sent_meanwhile:
+            box.delete([(1, 1)])
+        return line.Spoken(line.NOT_AUTHORIZED, own=0)
+
+    monkeypatch.setattr(line, "reach", lambda *_: "it answers")
+    monkeypatch.setattr(line, "speak", unheard)
+    *_, cloud = line.broker(read_patient(node_toml(tmp_path)))
+    box.close()
+    assert (cloud.check, cloud.level) == ("cloud", level)
 
 
 def batch(clock_word: str) -> bytes:

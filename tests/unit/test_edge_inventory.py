@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from contract.topics import NAME
 from edge import inventory as inventory_module
-from edge.inventory import Inventory, TagEvent
+from edge.inventory import Inventory, Place, TagEvent
 from edge.settings import Inventory as Rules
 from edge.settings import UhfSerial
 from edge.tags import TagRead
@@ -86,8 +86,8 @@ def test_a_tag_arrives_with_its_second_read_moves_and_departs() -> None:
     there = [read(10 + i) for i in range(5)]
     moved = [read(20 + i / 2, "b/1", -50) for i in range(4)]
     arrived, went, gone = told(Inventory(Rules(), ZONES), there + moved)
-    assert arrived == TagEvent(EPC, "arrived", "jeans", "", 11 * S, 10 * S, -60.0, 2)
-    assert went == TagEvent(EPC, "moved", "shirts", "jeans", 20 * S + S // 2, 20 * S, -50.0, 2)
+    assert arrived == TagEvent(EPC, "arrived", "jeans", "", 11 * S, 10 * S, -60.0, 2, "a/1")
+    assert went == TagEvent(EPC, "moved", "shirts", "jeans", 20 * S + S // 2, 20 * S, -50.0, 2, "b/1")
     assert gone == TagEvent(EPC, "departed", "shirts", "", 621 * S + S // 2, 21 * S + S // 2, -50.0, 4)
 
 
@@ -113,6 +113,50 @@ def test_what_is_told_of_a_few_reads(reads: list[TagRead], wanted: list[str]) ->
     assert [event.state for event in events] == wanted
     if any(one.rssi is None for one in reads):
         assert {event.rssi for event in events} == {None}
+
+
+LEFT = Place(EPC, "jeans", "a/1", 11 * S, -60.0, 2)
+
+
+@pytest.mark.parametrize("window", ["fixed", "smurf"])
+def test_a_tag_that_an_earlier_run_left_departs_once_if_it_is_not_read_again(window: str) -> None:
+    inventory = Inventory(msgspec.convert({"window": window}, Rules), ZONES)
+    inventory.restore([LEFT], 1_000 * S, ended_us=900 * S)
+    assert told(inventory, []) == [TagEvent(EPC, "departed", "jeans", "", 1_600 * S, 900 * S, -60.0, 2)]
+    assert len(inventory) == 0
+
+
+@pytest.mark.parametrize("window", ["fixed", "smurf"])
+def test_a_tag_that_is_read_again_after_a_restart_has_never_been_away(window: str) -> None:
+    inventory = Inventory(msgspec.convert({"window": window}, Rules), ZONES)
+    inventory.restore([LEFT], 1_000 * S, ended_us=900 * S)
+    (gone,) = told(inventory, [read(1_030 + i / 5) for i in range(100)])
+    assert (gone.state, gone.since_us) == ("departed", round(1_049.8 * S)), "its last read, not the earlier run's end"
+
+
+@pytest.mark.parametrize(
+    ("antenna", "reads", "wanted"),
+    [
+        ("a/1", [read(1_002, "b/1"), read(1_002.2, "b/1")], ["moved", "departed"]),  # its own antenna misses it
+        ("a/1", [read(1_000.1), read(1_000.2, "b/1"), read(1_000.3, "b/1")], ["departed"]),  # both read it alike
+        ("gone/1", [read(1_000.1, "b/1", -80), read(1_000.2, "b/1", -80)], ["moved", "departed"]),  # zones anew
+        ("gone/1", [], ["departed"]),
+    ],
+)
+def test_after_a_restart_a_tag_moves_as_it_would_have_before(antenna: str, reads: list[TagRead], wanted) -> None:
+    inventory = Inventory(Rules(), ZONES)
+    inventory.restore([LEFT._replace(antenna=antenna)], 1_000 * S, ended_us=900 * S)
+    events = told(inventory, reads)
+    assert [event.state for event in events] == wanted
+    if "moved" in wanted:
+        assert (events[0].origin, events[0].zone) == ("jeans", "shirts")
+
+
+def test_no_more_tags_are_taken_up_than_are_kept_track_of() -> None:
+    inventory = Inventory(Rules(most=3), ZONES)
+    inventory.restore([LEFT._replace(epc=bytes([n])) for n in range(9)], 1_000 * S, ended_us=0)
+    assert len(inventory) == 3
+    assert {event.since_us for event in told(inventory, [])} == {11 * S}, "not before they arrived"
 
 
 def test_an_antenna_that_is_overdue_by_the_usual_gaps_only_keeps_its_tag() -> None:

@@ -3,6 +3,8 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contract.clock import SimulatedClock
 from contract.codec import column_values, decode
@@ -15,6 +17,7 @@ from edge.frames.eddystone import EDDYSTONE
 from edge.frames.ibeacon import APPLE
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline
+from edge.stock import places
 from edge.tags import TagRead
 
 S = 1_000_000
@@ -219,6 +222,46 @@ def test_a_thing_arrives_and_departs_as_a_tag_with_its_epc(outbox):
         (THING.hex(), "departed", "jeans"),
     ]
     assert [t0 + row.since * 1_000 for t0, row in rows] == [T0 + S, T0 + int(1.4 * S)], "its first and its last read"
+
+
+def test_a_thing_that_goes_while_the_node_is_off_departs_once_and_one_that_stays_does_not(outbox):
+    other = bytes.fromhex("3074257bf7194e4000001a86")
+    node = pipeline(outbox, RFID)
+    for epc in (THING, other):
+        node.hear_tags(reads(epc, "shelf/1", 1, 1.2))
+    assert len(told(outbox)) == 2  # and no end: the process is killed
+    again = pipeline(outbox, RFID)
+    again.resume(T0 + 86_400 * S)
+    again.hear_tags(reads(other, "shelf/1", 86_401, 86_402))
+    again.tick(T0 + 86_400 * S + 600 * S)
+    last = told(outbox)[-1]
+    assert isinstance(last, Tags)
+    (row,) = last.rows
+    assert (row.epc, row.state, row.zone) == (THING.hex(), "departed", "jeans")
+    assert last.header.t0 + row.since * 1_000 == T0 + int(1.2 * S), "what the outbox told last, not the restart"
+    third = pipeline(outbox, RFID)
+    third.resume(T0 + 90_000 * S)
+    third.tick(T0 + 100_000 * S)
+    rows = [row for batch in told(outbox) if isinstance(batch, Tags) for row in batch.rows]
+    assert [row.epc for row in rows if row.state == "departed"] == [THING.hex(), other.hex()], "each once"
+    assert outbox.notes() == {}
+
+
+def test_no_card_is_noted_and_a_month_without_power_still_gives_rows_that_can_be_sent(outbox):
+    node = pipeline(outbox, RFID)
+    node.hear_tags([*reads(CARD, "door/1", 1, 1.2), *reads(THING, "shelf/1", 2, 2.2)])
+    outbox.flush()
+    assert set(outbox.notes()) == {THING}
+    again = pipeline(outbox, RFID)
+    again.resume(T0 + 40 * 86_400 * S)
+    again.tick(T0 + 41 * 86_400 * S)
+    last = told(outbox)[-1]
+    assert isinstance(last, Tags) and last.rows[0].since == -(2**31 - 1)
+
+
+@given(st.dictionaries(st.binary(max_size=62), st.binary(max_size=40), max_size=5))
+def test_any_notes_give_places_or_nothing(noted):
+    assert all(isinstance(place.zone, str) for place in places(noted))
 
 
 def test_an_address_that_opted_out_is_not_even_counted(outbox):

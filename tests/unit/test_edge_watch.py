@@ -76,7 +76,7 @@ def test_a_node_that_does_not_run_is_said_with_what_its_outbox_holds(tmp_path):
     out = io.StringIO()
     watch.show(path, as_json=True, for_s=0, out=out)
     told = json.loads(out.getvalue())
-    assert told["running"] is False and "cannot be read" in told["why"] and told["outbox"] is None
+    assert told["running"] is False and "has never run" in told["why"] and told["outbox"] is None
     box = Outbox(path)
     box.put("presence", 1, 3, lambda epoch, seq: b"{}")
     box.close()
@@ -89,6 +89,15 @@ def test_a_node_that_does_not_run_is_said_with_what_its_outbox_holds(tmp_path):
         "events_dropped": 0,
         "events_rejected": 0,
     }
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_node_that_never_ran_is_said_once_with_how_to_start_it(tmp_path, monkeypatch, as_json):
+    monkeypatch.setattr(watch, "EVERY_S", 0.01)
+    out = io.StringIO()
+    watch.show(tmp_path / "outbox.db", as_json=as_json, for_s=0.2, out=out, start="./aisle edge run node.toml")
+    (line,) = out.getvalue().splitlines()
+    assert "never run" in line and "start it: ./aisle edge run node.toml" in line
 
 
 def test_a_path_that_is_no_configuration_ends_with_2(tmp_path, capsys):
