@@ -24,7 +24,7 @@ FAMILIES = {
     "eval": Family("cli.evaluate", "accuracy on recorded data, as one JSON object"),
     "bench": Family("cli.bench", "speed, beside its peer where there is one"),
     "chaos": Family("cli.chaos", "kill parts of a running stack and count what is lost"),
-    "simulate": Family("cli.simulate", "run a scenario and write down its truth"),
+    "simulate": Family("cli.simulate", "a scenario into files with its truth; --report checks it"),
     "edge": Family("cli.edge", "run, check, watch and survey a node"),
     "ingest": Family("cli.ingest", "look into batches, dead letters and what nodes still hold"),
     "db": Family("cli.db", "the database: migrate, open, retain"),

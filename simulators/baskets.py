@@ -1,11 +1,13 @@
 """What people put into their baskets, and what it costs."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
-from simulators.scenario import Campaign, Category, Scenario
+from simulators.scenario import Campaign, Category, Mission, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,57 @@ class Response:
 NO_RESPONSE = Response(False, False, False, False, None)
 
 
-def fill(scenario: Scenario, stops: Iterable[tuple[str, float]], rng: np.random.Generator) -> tuple[Line, ...]:
-    """The lines that stops (zone, dwell in seconds) lead to; the campaign's category is left to `respond`."""
-    categories = {category.category: category for category in scenario.categories}
-    lines = []
+def assortment(scenario: Scenario) -> dict[str, Category]:
+    """All that is sold, by category: the articles with a name, and the scenario's further ones."""
+    return {category.category: _widened(category, scenario.assortment) for category in scenario.categories}
+
+
+def _widened(category: Category, further: int) -> Category:
+    """The category with further articles: variants of those with a name, up to a tenth cheaper."""
+    if not further:
+        return category
+    named = [article for article in category.articles if article[0] not in category.weighed] or category.articles
+    more = tuple(
+        (f"{named[i % len(named)][0]}-{i:03d}", f"{named[i % len(named)][1]}, variant {i}", _cheaper(named, i))
+        for i in range(1, further + 1)
+    )
+    return msgspec.structs.replace(category, articles=(*category.articles, *more))
+
+
+def _cheaper(named: Sequence[tuple[str, str, int]], i: int) -> int:
+    return max(named[i % len(named)][2] * (100 - i % 11) // 100, 1)
+
+
+def fill(
+    scenario: Scenario,
+    categories: Mapping[str, Category],
+    stops: Iterable[tuple[str, float]],
+    mission: Mission | None,
+    rng: np.random.Generator,
+) -> tuple[Line, ...]:
+    """The lines that stops (zone, dwell in seconds) lead to; the campaign's category is left to `respond`.
+
+    A mission tells how many lines there are in all, which are spread over what was wanted at the stops.
+    """
+    lines: list[Line] = []
+    wanted = []
     for zone, dwell_s in stops:
         for name in scenario.zone(zone).categories:
-            wanted = rng.random() < categories[name].buys_share
-            if name != scenario.campaign.category and wanted and dwell_s >= 8:
-                lines += _pick(categories[name], rng)
-    return tuple(lines)
+            likes = rng.random() < categories[name].buys_share
+            if name != scenario.campaign.category and likes and dwell_s >= 8:
+                if mission is None:
+                    lines += _pick(categories[name], 1 + int(rng.random() < 0.35), rng)
+                else:
+                    wanted.append(categories[name])
+    if mission is None:
+        return tuple(lines)
+    if not wanted or mission.lines_median == 0:
+        return ()
+    total = max(round(rng.lognormal(math.log(mission.lines_median), mission.lines_sigma)), 1)
+    counts = rng.multinomial(total, np.full(len(wanted), 1 / len(wanted)))
+    return tuple(
+        line for category, n in zip(wanted, counts.tolist(), strict=True) if n for line in _pick(category, n, rng)
+    )
 
 
 def respond(scenario: Scenario, dwell_s: float, rng: np.random.Generator) -> Response:
@@ -84,8 +127,8 @@ def discounted(line: Line, campaign: Campaign) -> Line:
     return replace(line, discount=(line.gross * campaign.discount_bp + 5_000) // 10_000)
 
 
-def _pick(category: Category, rng: np.random.Generator) -> list[Line]:
-    n = min(1 + int(rng.random() < 0.35), len(category.articles))
+def _pick(category: Category, n: int, rng: np.random.Generator) -> list[Line]:
+    n = min(n, len(category.articles))
     return [_line(category, int(i), rng) for i in rng.choice(len(category.articles), n, replace=False)]
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from contract.identity import TOKEN_SLOT_US, SubjectKind
 from contract.messages import SIGHTING_COLUMNS
-from simulators.devices import JITTER_US, NOBODY, Devices
+from simulators.devices import Devices
+from simulators.events import Outages
 from simulators.radio import RadioModel
-from simulators.world import Day
 from simulators.zones import Ints
 
 ROWS_MOST = 5_000
@@ -55,26 +55,23 @@ class Windows:
 class Listener:
     """Turns a day's truth into what each node heard of subjects (tokens and beacons; nobodies only feed crowds)."""
 
-    def __init__(self, day: Day, devices: Devices, radio: RadioModel, window_us: int) -> None:
-        self._day = day
+    def __init__(self, devices: Devices, radio: RadioModel, outages: Outages, window_us: int) -> None:
         self._devices = devices
         self._radio = radio
         self._window_us = window_us
         self._named = np.array([device.subject is not None for device in devices.all])
         self._kind: Ints = np.array([device.kind or 0 for device in devices.all], np.int64)
-        hanging = devices.owner == NOBODY
-        self._from_us: Ints = np.where(hanging, np.iinfo(np.int64).min, day.enters_us[devices.owner])
-        self._to_us: Ints = np.where(hanging, np.iinfo(np.int64).max, day.leaves_us[devices.owner])
+        self._outages = outages
         self._subjects: dict[tuple[int, int], int] = {}
 
     def hear(self, from_us: int, to_us: int, rng: np.random.Generator) -> dict[str, Windows]:
         """The windows of every node between two instants, both on window boundaries."""
-        device, at_us = self._adverts(from_us, to_us, rng)
         devices = self._devices
-        xy, heading = devices.hangs[device], np.zeros(len(device))
-        carried = devices.owner[device] != NOBODY
-        xy[carried], heading[carried] = self._day.at(devices.owner[device[carried]], at_us[carried])
+        device, at_us = devices.sent(self._named, from_us, to_us, rng)
+        xy, heading = devices.places(device, at_us)
         rssi, received = self._radio.hear(xy, heading + devices.pocket_rad[device], devices.tx_db[device], rng)
+        if self._outages:
+            received &= ~self._outages.off(at_us)
         dbm = np.rint(rssi).astype(np.int64)
         key = (at_us - from_us) // self._window_us * len(devices.all) + device
         digests = rng.integers(1, 2**32, (len(self._radio.nodes), len(devices.all)))
@@ -82,20 +79,6 @@ class Listener:
             node: self._windows(key[received[:, j]], dbm[received[:, j], j], from_us, digests[j])
             for j, node in enumerate(self._radio.nodes)
         }
-
-    def _adverts(self, from_us: int, to_us: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-        """Every advert of named devices in the span: device and instant."""
-        first = np.maximum(self._from_us, from_us)
-        last = np.minimum(self._to_us, to_us)
-        chosen = np.flatnonzero(self._named & (first < last))
-        interval = self._devices.interval_us[chosen] + JITTER_US // 2
-        begin = first[chosen] + (self._devices.phase_us[chosen] - first[chosen]) % interval
-        count = np.maximum(-((begin - last[chosen]) // interval), 0)
-        device = np.repeat(chosen, count)
-        nth = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        at_us = np.repeat(begin, count) + nth * np.repeat(interval, count)
-        at_us += rng.integers(0, JITTER_US, len(at_us))
-        return device, np.minimum(at_us, last[device] - 1)
 
     def _windows(self, key: Ints, dbm: Ints, from_us: int, digests: Ints) -> Windows:
         order = np.argsort(key, kind="stable")

@@ -29,6 +29,7 @@ from edge.time_trust import NodeTime
 from edge.uplink import Uplink
 from simulators import scenario as scenarios
 from simulators.devices import Devices
+from simulators.events import Outages
 from simulators.heard import Listener, Windows
 from simulators.phone import App, LoggedOut, shown_on
 from simulators.radio import RadioModel
@@ -245,7 +246,8 @@ class History:
     def _begin(self, date_: date, until_us: int) -> Day:
         day = self._world.day(date_)
         devices = Devices(self._scenario, self._world.seed, day, self._files.members)
-        self._listener = Listener(day, devices, self._radio, WINDOW_US)
+        outages = Outages(self._scenario, date_, self._radio.nodes)
+        self._listener = Listener(devices, self._radio, outages, WINDOW_US)
         self._shown = {}
         stays = [stay for stay in day.intervals() if stay.exit_us <= until_us]
         self._truth.write_all("zone", stays)

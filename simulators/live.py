@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 
 from contract.clock import Clock
-from contract.identity import token_slot
 from simulators import scenario as scenarios
 from simulators.adverts import Advert, frame
 from simulators.air import Air
 from simulators.desk import Desk
-from simulators.devices import JITTER_US, NOBODY, Devices
+from simulators.devices import JITTER_US, Devices
+from simulators.events import Outages
 from simulators.phone import App, Offer, Phone, shown_on
 from simulators.probes import Probes, handsets
 from simulators.radio import RadioModel
@@ -47,45 +47,41 @@ DRAIN_S = 5.0
 class Transmitters:
     """Which devices of a day send now, and what every node receives of them."""
 
-    def __init__(self, devices: Devices, day: Day, radio: RadioModel, rng: np.random.Generator, now_us: int) -> None:
+    def __init__(
+        self, devices: Devices, radio: RadioModel, outages: Outages, rng: np.random.Generator, now_us: int
+    ) -> None:
         self._devices = devices
-        self._day = day
         self._radio = radio
+        self._outages = outages
         self._rng = rng
-        owner = devices.owner
-        hanging = owner == NOBODY
-        self._hangs = hanging
-        self._from_us: Ints = np.where(hanging, np.iinfo(np.int64).min, day.enters_us[owner])
-        self._to_us: Ints = np.where(hanging, np.iinfo(np.int64).max, day.leaves_us[owner])
-        self._next_us: Ints = np.maximum(self._from_us, now_us) + devices.phase_us
+        self._next_us: Ints = np.maximum(devices.from_us, now_us) + devices.phase_us
         self._adverts: dict[int, tuple[int, Advert]] = {}
 
     def send(self, now_us: int, air: Callable[[str, bytes], None]) -> None:
         """Gives the adverts due until now to the nodes that receive them."""
-        due = np.flatnonzero((self._next_us <= now_us) & (self._from_us <= now_us) & (now_us < self._to_us))
+        devices = self._devices
+        due = np.flatnonzero((self._next_us <= now_us) & (devices.from_us <= now_us) & (now_us < devices.to_us))
         if not len(due):
             return
-        devices = self._devices
         delay = devices.interval_us[due] + self._rng.integers(0, JITTER_US, len(due))
         self._next_us[due] = np.maximum(self._next_us[due] + delay, now_us)
-        xy = devices.hangs[due]
-        heading = np.zeros(len(due))
-        carried = ~self._hangs[due]
-        owners = devices.owner[due][carried]
-        xy[carried], heading[carried] = self._day.at(owners, np.full(len(owners), now_us, np.int64))
+        at_us = np.full(len(due), now_us, np.int64)
+        xy, heading = devices.places(due, at_us)
         rssi, received = self._radio.hear(xy, heading + devices.pocket_rad[due], devices.tx_db[due], self._rng)
+        if self._outages:
+            received &= ~self._outages.off(at_us)
         dbm = np.rint(rssi).astype(int).tolist()
-        slot = token_slot(now_us)
-        adverts = [self._advert(int(device), slot) for device in due]
+        adverts = [self._advert(int(device), now_us) for device in due]
         for j, node in enumerate(self._radio.nodes):
             frames = [frame(adverts[i], dbm[i][j]) for i in np.flatnonzero(received[:, j]).tolist()]
             if frames:
                 air(node, b"".join(frames))
 
-    def _advert(self, device: int, slot: int) -> Advert:
-        known = self._adverts.get(device)
+    def _advert(self, number: int, now_us: int) -> Advert:
+        device = self._devices.all[number]
+        slot, known = device.slot(now_us), self._adverts.get(number)
         if known is None or known[0] != slot:
-            known = self._adverts[device] = slot, self._devices.all[device].advert(slot)
+            known = self._adverts[number] = slot, device.advert(slot)
         return known[1]
 
 
@@ -145,7 +141,8 @@ class LiveStore:
             if self._scenario.date_of(now_us) != self._date:
                 day = self._begin(self._scenario.date_of(now_us), now_us)
                 devices = Devices(self._scenario, self._world.seed, day, self._files.members)
-                transmitters = Transmitters(devices, day, self._radio, rng, now_us)
+                outages = Outages(self._scenario, day.date, self._radio.nodes)
+                transmitters = Transmitters(devices, self._radio, outages, rng, now_us)
                 phones = handsets(self._scenario, self._world.seed, day)
                 probes = Probes(self._scenario, day, phones, self._radio, now_us)
             if not self._heard and self._air.heard_by() == set(self._radio.nodes):

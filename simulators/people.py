@@ -6,15 +6,17 @@ from typing import Literal
 
 import numpy as np
 
-from simulators.baskets import NO_RESPONSE, Line, Response, fill, respond
+from simulators.baskets import NO_RESPONSE, Line, Response, assortment, fill, respond
 from simulators.paths import Point, Trail, Ways
-from simulators.scenario import Scenario, Zone
+from simulators.scenario import Mission, Scenario, Zone
 
 Kind = Literal["member", "stranger", "staff", "asset"]
 Radio = Literal["tag", "phone", "stranger", "wearable", "beacon"]
 
 CLOSING_US = 8 * 60 * 1_000_000
 """People who would stay longer than this after closing leave stops out."""
+ONLY_LOOK = 0.08
+"""Shoppers who buy nothing, where the scenario has no missions that say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Person:
     """The basket without the campaign's category."""
     response: Response
     carried: Carried
+    mission: str = ""
+    """What they came for, where the scenario tells missions apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Walker:
         self._shelves = [zone for zone in scenario.zones if zone.weight > 0]
         weights = np.array([zone.weight for zone in self._shelves])
         self._weights = weights / weights.sum()
+        self._categories = assortment(scenario)
         self._till = next(zone for zone in scenario.zones if zone.kind == "till" and zone.stand and zone.access)
         self._rooms = [zone for zone in scenario.zones if zone.kind == "staff" and zone.stand and zone.access]
 
@@ -87,8 +92,9 @@ class Walker:
         """A shopper's day: the person and the trajectory."""
         scenario, walk = self.scenario, self.scenario.walk
         speed = float(rng.uniform(*walk.speed_m_s))
-        plan = self._plan(rng)
-        browses_only = bool(rng.random() < 0.08)
+        mission = self._mission(rng)
+        plan = self._plan(mission.stops_mean if mission else walk.stops_mean, rng)
+        browses_only = bool(rng.random() < ONLY_LOOK) if mission is None else mission.lines_median == 0
         seed = int(rng.integers(2**63))
         while True:
             trail, stops, at = self._shelve(who.enters_us, plan, speed, np.random.default_rng(seed))
@@ -96,7 +102,7 @@ class Walker:
                 break
             plan = plan[:-1]
         dwells = [(stop.zone, (stop.to_us - stop.from_us) / 1e6) for stop in stops]
-        lines = () if browses_only else fill(scenario, dwells, rng)
+        lines = () if browses_only else fill(scenario, self._categories, dwells, mission, rng)
         dwell_s = max((dwell for zone, dwell in dwells if zone == scenario.campaign.zone), default=0.0)
         response = respond(scenario, dwell_s, rng) if dwell_s >= 8 and not browses_only else NO_RESPONSE
         till_us = None
@@ -119,6 +125,7 @@ class Walker:
             lines=lines,
             response=response,
             carried=self._carried(radio, rng),
+            mission=mission.mission if mission else "",
         )
         return person, trail
 
@@ -152,10 +159,17 @@ class Walker:
         )
         return person, trail
 
-    def _plan(self, rng: np.random.Generator) -> list[tuple[Zone, float]]:
+    def _mission(self, rng: np.random.Generator) -> Mission | None:
+        missions = self.scenario.missions
+        if not missions:
+            return None
+        limits = np.cumsum([mission.share for mission in missions])
+        return missions[int(np.searchsorted(limits, rng.random() * limits[-1], side="right"))]
+
+    def _plan(self, stops_mean: float, rng: np.random.Generator) -> list[tuple[Zone, float]]:
         """Shelves with dwell times, counter-clockwise around the store as most go (Larson, Bradlow, Fader 2005)."""
         walk, store = self.scenario.walk, self.scenario.store
-        n = int(np.clip(1 + rng.poisson(walk.stops_mean - 1), 1, min(walk.stops_max, len(self._shelves))))
+        n = int(np.clip(1 + rng.poisson(stops_mean - 1), 1, min(walk.stops_max, len(self._shelves))))
         chosen = rng.choice(len(self._shelves), n, replace=False, p=self._weights)
         turn = {}
         for i in chosen:
@@ -199,7 +213,7 @@ class Walker:
         """Along the shortest way, a little beside its waypoints: no two people tread the same line."""
         for x, y in self.ways.between(start, end)[1:]:
             dx, dy = rng.normal(0, 0.2, 2).clip(-0.45, 0.45)
-            place = (float(np.clip(x + dx, 0.1, self.scenario.store.width_m - 0.1)), max(float(y + dy), 0.05))
+            place = _between(0.1, float(x + dx), self.scenario.store.width_m - 0.1), max(float(y + dy), 0.05)
             trail.walk(place, speed * float(rng.uniform(0.9, 1.1)))
 
     def _pay(self, trail: Trail, at: str, lines: int, speed: float, rng: np.random.Generator) -> int:
@@ -229,4 +243,8 @@ def _somewhere(stand: tuple[float, float, float, float], rng: np.random.Generato
 
 def _near(place: Point, stand: tuple[float, float, float, float], rng: np.random.Generator) -> Point:
     dx, dy = rng.normal(0, 0.35, 2)
-    return float(np.clip(place[0] + dx, stand[0], stand[2])), float(np.clip(place[1] + dy, stand[1], stand[3]))
+    return _between(stand[0], place[0] + float(dx), stand[2]), _between(stand[1], place[1] + float(dy), stand[3])
+
+
+def _between(least: float, value: float, most: float) -> float:
+    return min(max(value, least), most)

@@ -1,4 +1,8 @@
-"""A scenario file as one checked object: the store, its people, its radios and the demo's campaign."""
+"""A scenario file as one checked object: the store, its people, its radios, the demo's campaign and what goes wrong.
+
+A file may name another as its `base` and then holds only what is different: tables are merged key by key, arrays and
+single values take the place of the base's.
+"""
 
 import tomllib
 from dataclasses import dataclass
@@ -10,8 +14,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from contract.topics import NAME
+from simulators.events import Cut, Outage, Spoof, Storm
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+_Table = dict[str, object]
+"""TOML as it is read; what is in it is checked when it becomes a Scenario."""
 COMPANY = range(6, 11)
 """Digits of a GS1 company prefix; there are longer ones, which leave no room for a store's articles."""
 KINDS = ("street", "entrance", "aisle", "shelf", "till", "fitting", "staff")
@@ -59,6 +66,20 @@ class People(_Struct, frozen=True):
     sensing_consent_share: float
     push_consent_share: float
     profiling_consent_share: float
+    weekdays: tuple[float, float, float, float, float, float, float] = (1, 1, 1, 1, 1, 1, 1)
+    """How many times `per_day` come from Monday to Sunday."""
+
+
+class Mission(_Struct, frozen=True):
+    """What somebody comes for: it decides how many shelves they stop at and how much they take along."""
+
+    mission: str
+    share: float
+    """Of shoppers, relative to the other missions'."""
+    stops_mean: float
+    lines_median: float
+    """Articles in the basket, log-normal; 0 for those who only look."""
+    lines_sigma: float
 
 
 class Walk(_Struct, frozen=True):
@@ -115,6 +136,13 @@ class Radio(_Struct, frozen=True):
     token_interval_ms: int
     tag_tx_sd_db: float
     phone_tx_sd_db: float
+
+
+class Clocks(_Struct, frozen=True):
+    """How far the nodes' clocks are off, under NTP over a store's own line."""
+
+    offset_sd_ms: float
+    drift_sd_ppm: float
 
 
 class Tagged(_Struct, frozen=True):
@@ -191,6 +219,14 @@ class Beacon(_Struct, frozen=True):
     y_m: float | None = None
 
 
+class Fixture(_Struct, frozen=True):
+    """A thing of the store that advertises all day and means nothing: a printer, a screen, a headset's cradle."""
+
+    label: str
+    x_m: float
+    y_m: float
+
+
 class Waypoint(_Struct, frozen=True):
     """A place one can walk through, and those one can walk to from it (both ways)."""
 
@@ -225,6 +261,28 @@ class Scenario(_Struct, frozen=True):
     beacons: tuple[Beacon, ...] = ()
     tagged: Tagged | None = None
     wifi: Wifi | None = None
+    about: str = ""
+    """What the scenario is for, in a sentence."""
+    plays_on: str = "2026-11-17"
+    """The day that it shows when nobody asks for another."""
+    walls: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """Polylines that nobody walks through: shelving, partitions."""
+    departs: tuple[str, ...] = ()
+    """How the names of calibration figures begin that this store does not try to meet."""
+    assortment: int = 0
+    """Further articles without a name of their own in each category, priced like those with one."""
+    missions: tuple[Mission, ...] = ()
+    clocks: Clocks | None = None
+    fixtures: tuple[Fixture, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    spoofs: tuple[Spoof, ...] = ()
+    storms: tuple[Storm, ...] = ()
+
+    @property
+    def day(self) -> date:
+        """The day that the scenario shows."""
+        return date.fromisoformat(self.plays_on)
 
     @property
     def tz(self) -> ZoneInfo:
@@ -253,20 +311,64 @@ class Scenario(_Struct, frozen=True):
 
 def load(name: str) -> Scenario:
     """The scenario of a name (`corner-store`) or of a file's path. Raises ScenarioError."""
-    path = Path(name) if name.endswith(".toml") else SCENARIOS / f"{name}.toml"
-    try:
-        text = path.read_text()
-    except OSError as error:
-        known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.toml")))
-        raise ScenarioError(f"{path}: {error.strerror}; scenarios that come along: {known}") from None
-    return parse(text, str(path))
+    path = _path(name)
+    return _checked(_read(path), str(path))
 
 
 def parse(text: str, source: str = "scenario") -> Scenario:
     """A scenario from TOML text. Raises ScenarioError, naming the key."""
+    return _checked(_with_base(_toml(text, source), source, ()), source)
+
+
+def known() -> list[str]:
+    """The names of the scenarios that come along."""
+    return sorted(path.stem for path in SCENARIOS.glob("*.toml"))
+
+
+def _path(name: str) -> Path:
+    return Path(name) if name.endswith(".toml") else SCENARIOS / f"{name}.toml"
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> _Table:
+    """A file's tables over those of its base; `above` are the files that build on it."""
     try:
-        scenario = msgspec.convert(tomllib.loads(text), Scenario)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        text = path.read_text()
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}; scenarios that come along: {', '.join(known())}") from None
+    return _with_base(_toml(text, str(path)), str(path), (*above, path))
+
+
+def _toml(text: str, source: str) -> _Table:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{source}: {error}") from None
+
+
+def _with_base(table: _Table, source: str, above: tuple[Path, ...]) -> _Table:
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise ScenarioError(f"{source}: base: expected the name or path of a scenario")
+    path = _path(base) if not above or not base.endswith(".toml") else above[-1].parent / base
+    if path in above:
+        raise ScenarioError(f"{source}: base: {base!r} builds on this file itself")
+    return _merged(_read(path, above), table)
+
+
+def _merged(base: _Table, over: _Table) -> _Table:
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _checked(table: _Table, source: str) -> Scenario:
+    try:
+        scenario = msgspec.convert(table, Scenario)
+    except msgspec.ValidationError as error:
         raise ScenarioError(f"{source}: {error}") from None
     problems = _problems(scenario)
     if problems:
@@ -294,6 +396,7 @@ def _problems(scenario: Scenario) -> list[str]:
         *(problem for waypoint in scenario.waypoints for problem in _waypoint_problems(scenario, waypoint, known)),
         *_reference_problems(scenario, known),
         *(problem for node in scenario.nodes for problem in _hearing_problems(scenario, node, known)),
+        *_event_problems(scenario),
     ]
 
 
@@ -346,9 +449,9 @@ def _share_problems(scenario: Scenario) -> list[str]:
         problems.append(f"tagged.company: {tagged.company!r}, expected 6 to 10 digits")
     if wifi is not None and not 0 < wifi.scan_s[0] <= wifi.scan_s[1]:
         problems.append(f"wifi.scan_s: {list(wifi.scan_s)}, expected the shorter first, both above 0")
-    if people.member_days_apart < 1 or people.per_day * people.member_share * 1.5 > people.member_pool / max(
-        people.member_days_apart, 1
-    ):
+    if people.member_days_apart < 1 or max(
+        people.weekdays
+    ) * people.per_day * people.member_share * 1.5 > people.member_pool / max(people.member_days_apart, 1):
         problems.append("people.member_pool: too few members for so many a day, each only one day in member_days_apart")
     return problems
 
@@ -394,6 +497,47 @@ def _hearing_problems(scenario: Scenario, node: Node, known: _Known) -> list[str
             problems.append(f"{key}.zone: {uhf.zone!r} is no zone")
         elif scenario.campaign.category in scenario.zone(uhf.zone).categories:
             problems.append(f"{key}.zone: what the campaign is about is chosen at the till, so it cannot be tagged")
+    return problems
+
+
+def _event_problems(scenario: Scenario) -> list[str]:
+    """What is wrong with the day, the missions and what is out of the ordinary."""
+    problems = []
+    try:
+        date.fromisoformat(scenario.plays_on)
+    except ValueError:
+        problems.append(f"plays_on: {scenario.plays_on!r} is no date, expected YYYY-MM-DD")
+    nodes, labels = {node.node for node in scenario.nodes}, {beacon.label for beacon in scenario.beacons}
+    problems += [f"outages: {each.node!r} is no node" for each in scenario.outages if each.node not in nodes]
+    problems += [f"spoofs: {each.label!r} is no beacon" for each in scenario.spoofs if each.label not in labels]
+    problems += [
+        f"cuts.drain_per_s: {each.drain_per_s}, expected above 0" for each in scenario.cuts if each.drain_per_s <= 0
+    ]
+    if any(storm.senders < 1 or storm.interval_ms < 20 or storm.address_s <= 0 for storm in scenario.storms):
+        problems.append(
+            "storms: expected senders from 1, interval_ms from 20 (Bluetooth's least) and address_s above 0"
+        )
+    for event in (*scenario.outages, *scenario.cuts, *scenario.spoofs, *scenario.storms):
+        try:
+            if time.fromisoformat(event.begins) < time.fromisoformat(event.ends):
+                continue
+        except ValueError:
+            pass
+        problems.append(
+            f"{type(event).__name__.lower()}s: {event.begins} … {event.ends}, expected HH:MM and the earlier first"
+        )
+    if scenario.missions and (
+        sum(m.share for m in scenario.missions) <= 0 or any(m.share < 0 for m in scenario.missions)
+    ):
+        problems.append("missions.share: expected shares from 0 on, not all 0")
+    problems += [
+        f"missions.{m.mission}: expected stops_mean from 1, lines_median and lines_sigma from 0"
+        for m in scenario.missions
+        if m.stops_mean < 1 or m.lines_median < 0 or m.lines_sigma < 0
+    ]
+    problems += [f"walls[{i}]: a wall has two ends" for i, wall in enumerate(scenario.walls) if len(wall) < 2]
+    if min(scenario.people.weekdays) < 0:
+        problems.append("people.weekdays: expected factors from 0 on")
     return problems
 
 

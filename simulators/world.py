@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 import numpy as np
@@ -56,6 +56,11 @@ class Day:
         owner = np.repeat(np.arange(len(people), dtype=np.int64), np.diff(self._bounds))
         self._key: Ints = owner * SPAN_US + (self.t_us - start_us)
 
+    @property
+    def knots(self) -> Ints:
+        """Where each person's knots end in the arrays."""
+        return self._bounds[1:]
+
     def path(self, person: int) -> tuple[Ints, Floats, Floats]:
         """One person's knots: t_us, x, y."""
         rows = slice(int(self._bounds[person]), int(self._bounds[person + 1]))
@@ -90,12 +95,13 @@ class Day:
         return sorted(self._intervals(), key=lambda interval: (interval.enter_us, interval.person, interval.zone))
 
     def _intervals(self) -> Iterator[ZoneInterval]:
-        for person in self.people:
-            if person.kind in ("member", "stranger"):
-                path = self.path(person.index)
-                for zone in self._scenario.zones:
-                    for enter_us, exit_us in intervals(zone.polygon, *path):
-                        yield ZoneInterval(person.index, zone.zone, enter_us, exit_us)
+        shopper = [person.kind in ("member", "stranger") for person in self.people]
+        for zone in self._scenario.zones:
+            found = intervals(zone.polygon, self._bounds, self._key, self.x, self.y)
+            for person, enter, exit_ in zip(*(column.tolist() for column in found), strict=True):
+                if shopper[person]:
+                    from_us = self._start_us - person * SPAN_US
+                    yield ZoneInterval(person, zone.zone, from_us + enter, from_us + exit_)
 
     def digest(self) -> str:
         """SHA-256 over all of the day: people, baskets and trajectories."""
@@ -113,8 +119,8 @@ class World:
         self.seed = seed
         self._walker = Walker(scenario)
 
-    def day(self, day: date) -> Day:
-        """The day of that date, the same each time."""
+    def day(self, day: date, until_us: int | None = None) -> Day:
+        """The day of that date, the same each time; with `until_us`, without the shoppers who come later."""
         rng = np.random.default_rng([self.seed, day.toordinal()])
         opens_us, closes_us = self.scenario.hours_us(day)
         people, trails = [], []
@@ -124,6 +130,8 @@ class World:
             trails.append(trail)
         members = self._members(day, rng)
         for at_us in self._arrivals(day, rng):
+            if until_us is not None and at_us >= until_us:
+                break
             member = next(members) if rng.random() < self.scenario.people.member_share else None
             who = Who(len(people), "stranger" if member is None else "member", member, at_us)
             person, trail = self._walker.shopper(who, closes_us, rng)
@@ -150,8 +158,13 @@ class World:
         rate = np.array([value for _, value in people.arrivals])
         grid = np.arange(knots[0], knots[-1], 10_000_000)
         share = np.cumsum(np.interp(grid, knots, rate))
-        draws = np.sort(rng.random(rng.poisson(people.per_day)))
+        draws = np.sort(rng.random(rng.poisson(people.per_day * people.weekdays[day.weekday()])))
         return [int(at) for at in np.interp(draws, share / share[-1], grid)]
+
+
+def days_from(first: date, n: int) -> list[date]:
+    """`n` days in a row."""
+    return [first + timedelta(days=i) for i in range(n)]
 
 
 def card(member: int) -> str:

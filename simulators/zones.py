@@ -1,4 +1,4 @@
-"""Where a piecewise linear path is inside a polygon: the exact instants of entry and exit."""
+"""Where piecewise linear paths are inside a polygon: the exact instants of entry and exit."""
 
 from collections.abc import Sequence
 
@@ -21,16 +21,23 @@ def inside(polygon: Sequence[tuple[float, float]], x: Floats, y: Floats) -> npt.
     return result
 
 
-def intervals(polygon: Sequence[tuple[float, float]], t_us: Ints, x: Floats, y: Floats) -> list[tuple[int, int]]:
-    """When a path (knots t_us, x, y) is inside a polygon: [(enter_us, exit_us), …] in time order.
+def intervals(
+    polygon: Sequence[tuple[float, float]], bounds: Ints, t: Ints, x: Floats, y: Floats
+) -> tuple[Ints, Ints, Ints]:
+    """When paths are inside a polygon: path, entry and exit, by path and then time.
 
+    Path i has the knots `bounds[i]` up to `bounds[i + 1]`; `t` rises over all knots, from path to path too.
     Every leg is cut where it crosses an edge; the middle of each piece then tells for the whole piece.
     """
-    cuts = [t_us]
+    leg = np.ones(len(t), bool)
+    leg[bounds[1:] - 1] = False  # from the last knot of a path no leg leads on
     corners = np.asarray(polygon, float)
-    if not _may_touch(corners, x, y):
-        return []
-    x0, y0, dx, dy = x[:-1], y[:-1], np.diff(x), np.diff(y)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    touches = leg[:-1] & (np.maximum(x[:-1], x[1:]) >= low[0]) & (np.minimum(x[:-1], x[1:]) <= high[0])
+    touches &= (np.maximum(y[:-1], y[1:]) >= low[1]) & (np.minimum(y[:-1], y[1:]) <= high[1])
+    legs = np.flatnonzero(touches)
+    x0, y0, dx, dy = x[legs], y[legs], x[legs + 1] - x[legs], y[legs + 1] - y[legs]
+    cuts = [t]
     for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         ex, ey = bx - ax, by - ay
         cross = dx * ey - dy * ex
@@ -39,15 +46,15 @@ def intervals(polygon: Sequence[tuple[float, float]], t_us: Ints, x: Floats, y: 
         along_leg = ((ax - x0) * ey - (ay - y0) * ex) / safe
         along_edge = ((ax - x0) * dy - (ay - y0) * dx) / safe
         hit = crossing & (along_leg > 0) & (along_leg < 1) & (along_edge >= 0) & (along_edge <= 1)
-        legs = np.flatnonzero(hit)
-        cuts.append((t_us[legs] + along_leg[legs] * (t_us[legs + 1] - t_us[legs])).astype(np.int64))
-    times = np.unique(np.concatenate(cuts))
-    middle = (times[:-1] + times[1:]) / 2
-    within = inside(polygon, np.interp(middle, t_us, x), np.interp(middle, t_us, y))
+        cut = legs[hit]
+        cuts.append((t[cut] + along_leg[hit] * (t[cut + 1] - t[cut])).astype(np.int64))
+    times = np.sort(np.concatenate(cuts))
+    times = times[np.diff(times, prepend=times[0] - 1) > 0]
+    knot = np.searchsorted(t, times[:-1], side="right") - 1
+    part = ((times[:-1] + times[1:]) / 2 - t[knot]) / (t[knot + 1] - t[knot])
+    middle_x = x[knot] + part * (x[knot + 1] - x[knot])
+    middle_y = y[knot] + part * (y[knot + 1] - y[knot])
+    within = touches[knot] & inside(polygon, middle_x, middle_y)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], within, [False]]).astype(np.int8)))
-    return [(int(times[start]), int(times[end])) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _may_touch(corners: Floats, x: Floats, y: Floats) -> bool:
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    return bool(x.max() >= low[0] and x.min() <= high[0] and y.max() >= low[1] and y.min() <= high[1])
+    enters, exits = times[edges[::2]], times[edges[1::2]]
+    return np.searchsorted(t[bounds[:-1]], enters, side="right") - 1, enters, exits

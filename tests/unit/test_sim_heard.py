@@ -10,6 +10,7 @@ from contract.identity import SubjectKind
 from contract.messages import SIGHTING_COLUMNS, Header, Sightings
 from simulators import scenario as scenarios
 from simulators.devices import Devices
+from simulators.events import Outages
 from simulators.heard import Listener
 from simulators.history import WINDOW_US, steps
 from simulators.radio import RadioModel
@@ -25,8 +26,8 @@ def scenario():
 
 @pytest.fixture(scope="module")
 def listener(scenario):
-    day = World(scenario, 7).day(TUESDAY)
-    return Listener(day, Devices(scenario, 7, day, {}), RadioModel(scenario, 7), WINDOW_US)
+    day, radio = World(scenario, 7).day(TUESDAY), RadioModel(scenario, 7)
+    return Listener(Devices(scenario, 7, day, {}), radio, Outages(scenario, TUESDAY, radio.nodes), WINDOW_US)
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,67 @@ def test_a_node_hears_tags_and_wifi_only_where_the_scenario_says_what_there_is()
     assert without.tagged is None and without.wifi is None
 
 
+def test_a_scenario_holds_only_what_is_different_from_its_base(tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "corner-store"\nname = "mine"\nbeacons = []\n[people]\nper_day = 12\n')
+    (tmp_path / "yours.toml").write_text('base = "mine.toml"\nname = "yours"\n[walk]\nstops_max = 3\n')
+    corner, yours = scenarios.load("corner-store"), scenarios.load(str(tmp_path / "yours.toml"))
+    assert (yours.name, yours.people.per_day, yours.walk.stops_max, yours.beacons) == ("yours", 12, 3, ())
+    assert yours.people.staff == corner.people.staff and yours.zones == corner.zones
+
+
+def test_a_scenario_that_builds_on_itself_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('base = "b.toml"\nname = "a"\n')
+    (tmp_path / "b.toml").write_text('base = "a.toml"\nname = "b"\n')
+    with pytest.raises(scenarios.ScenarioError, match="builds on this file itself"):
+        scenarios.load(str(tmp_path / "a.toml"))
+    with pytest.raises(scenarios.ScenarioError, match="scenarios that come along"):
+        scenarios.parse('base = "moon-base"')
+    with pytest.raises(scenarios.ScenarioError, match="base: expected the name"):
+        scenarios.parse("base = 7")
+
+
+@pytest.mark.parametrize("name", scenarios.known())
+def test_every_scenario_says_what_it_is_for_and_shows_the_day_of_its_name(name):
+    scenario = scenarios.load(name)
+    assert scenario.name == name and scenario.about
+    assert scenario.day.strftime("%A").lower() == ("friday" if name == "black-friday" else "tuesday")
+    assert Ways(scenario).between("door", "till")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("plays_on", '"Tuesday"', "plays_on: 'Tuesday' is no date"),
+        ("outages", '[{ node = "roof", begins = "10:00", ends = "11:00" }]', "outages: 'roof' is no node"),
+        ("outages", '[{ node = "coffee", begins = "12:00", ends = "11:00" }]', "outages: 12:00 … 11:00"),
+        ("cuts", '[{ begins = "noon", ends = "13:00", drain_per_s = 10 }]', "cuts: noon … 13:00"),
+        ("cuts", '[{ begins = "12:00", ends = "13:00", drain_per_s = 0 }]', "cuts.drain_per_s: 0"),
+        ("spoofs", '[{ label = "x", x_m = 1, y_m = 1, begins = "10:00", ends = "11:00" }]', "spoofs: 'x' is no beacon"),
+        (
+            "storms",
+            '[{ x_m = 1, y_m = 1, senders = 0, interval_ms = 100, address_s = 1, begins = "10:00", ends = "11:00" }]',
+            "storms: expected senders from 1",
+        ),
+        ("walls", "[[[1, 1]]]", "walls[0]: a wall has two ends"),
+        (
+            "missions",
+            '[{ mission = "m", share = 0, stops_mean = 2, lines_median = 2, lines_sigma = 1 }]',
+            "missions.share",
+        ),
+        (
+            "missions",
+            '[{ mission = "m", share = 1, stops_mean = 0, lines_median = 2, lines_sigma = 1 }]',
+            "missions.m:",
+        ),
+        ("people", "{ weekdays = [1, 1, 1, 1, 1, 1, -1] }", "people.weekdays"),
+        ("people", "{ weekdays = [1, 1] }", "people.weekdays"),
+    ],
+)
+def test_what_goes_wrong_must_be_possible(key, value, told):
+    with pytest.raises(scenarios.ScenarioError, match=re.escape(told)):
+        scenarios.parse(f'base = "corner-store"\nname = "x"\n{key} = {value}\n')
+
+
 def test_an_unknown_scenario_names_those_that_come_along():
     with pytest.raises(scenarios.ScenarioError, match="corner-store"):
         scenarios.load("moon-base")

@@ -151,3 +151,33 @@ def test_a_short_run_starts_where_there_is_something_to_see(world):
     start_us = busiest_start_us(world, TUESDAY)
     soon = [t for t in reachable(world, TUESDAY) if start_us < t.entered_us and t.at_us < start_us + 120_000_000]
     assert len(soon) >= 3
+
+
+def test_a_day_that_is_drawn_up_to_an_instant_is_the_beginning_of_the_whole_day(world, day):
+    noon_us = world.scenario.instant_us(TUESDAY, "12:00")
+    morning = world.day(TUESDAY, noon_us)
+    assert morning.people == day.people[: len(morning.people)]
+    assert all(person.enters_us >= noon_us for person in day.people[len(morning.people) :])
+
+
+def test_missions_differ_in_shelves_and_baskets_and_lookers_buy_nothing():
+    people = World(scenarios.load("black-friday"), 3).day(date(2026, 11, 27)).people
+    of = {name: [p for p in people if p.mission == name] for name in ("top-up", "main shop", "just looking")}
+    assert all(len(group) > 50 for group in of.values())
+    stops = {name: np.mean([len(p.stops) for p in group]) for name, group in of.items()}
+    lines = {name: np.mean([len(p.lines) for p in group]) for name, group in of.items()}
+    assert stops["main shop"] > stops["top-up"] + 1
+    assert lines["main shop"] > 3 * lines["top-up"] > 0 == lines["just looking"]
+
+
+def test_more_come_on_a_sunday_than_on_a_wednesday():
+    quiet = scenarios.load("quiet-tuesday")
+    world = World(quiet, 1)
+    monday = date(2026, 11, 16)
+    counts = np.zeros(7)
+    for week in range(4):
+        for weekday in range(7):
+            at = monday + timedelta(days=7 * week + weekday)
+            counts[weekday] += len(world._arrivals(at, np.random.default_rng([1, at.toordinal()])))
+    expected = 4 * quiet.people.per_day * np.array(quiet.people.weekdays)
+    assert (np.abs(counts - expected) < 4 * np.sqrt(expected)).all()
