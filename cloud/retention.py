@@ -17,7 +17,7 @@ AHEAD_DAYS = 2
 """Days that are there before anything is stored in them, so that no ingest transaction makes one: a worker may be away
 for a day and more until ingest has to do it itself."""
 RAW = timedelta(days=30)
-"""Windows and positions, by whole days; what they add up to (visits, heat, zones by five minutes) stays."""
+"""Windows and positions, by whole days; what they add up to (visits, maps of days, zones by five minutes) stays."""
 TAGS = timedelta(days=400)
 """Events of tags, so that a year can be compared with the one before; and tags that are gone."""
 PSEUDONYMS = timedelta(hours=24)

@@ -1,4 +1,4 @@
-"""The worker process: triggers that are due, receipts to join, and the upkeep of the database."""
+"""The worker process: triggers that are due, receipts to join, plans that begin to hold, and the database's upkeep."""
 
 import logging
 import math
@@ -11,6 +11,7 @@ import psycopg
 from cloud import db
 from cloud.config import Settings
 from cloud.offers.decide import decide_due
+from cloud.places.service import apply_due
 from cloud.process import run_until_stopped
 from cloud.receipts.join import join_receipts
 from cloud.upkeep import Upkeep
@@ -49,6 +50,8 @@ class Worker:
                 if time.monotonic() - joined_at >= JOIN_EVERY_S:
                     with conn.transaction():
                         join_receipts(conn)
+                    with conn.transaction():
+                        apply_due(conn, self.clock.now_us())
                     joined_at = time.monotonic()
                 if not decided and self._wait(conn, ear):
                     joined_at = -math.inf

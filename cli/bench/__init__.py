@@ -61,6 +61,19 @@ def heatmap(
 
 
 @app.command()
+def analytics(
+    sightings: Annotated[int, typer.Option(min=10_000, help="Sightings that visits are made of.")] = 10_000_000,
+    positions: Annotated[int, typer.Option(min=1_000, help="Positions of the day that is asked for.")] = 1_000_000,
+    asks: Annotated[int, typer.Option(min=1, help="Requests of the grid.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What analysts wait for: visits from raw sightings, heatmaps of a day and of a year; Polars and SQL beside them."""
+    from cli.bench.analytics import measure
+
+    _print(lambda: measure(sightings, positions, asks), "analytics", as_json)
+
+
+@app.command()
 def edge(
     part: Annotated[
         list[str] | None, typer.Option(help="ble, wifi, llrp, epc or outbox; several times for several, else all.")

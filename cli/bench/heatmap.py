@@ -1,4 +1,4 @@
-"""How fast a day's heatmap is answered and painted, beside grouping the positions themselves in SQL."""
+"""How fast a day's and a year's heatmap are answered and painted, beside grouping the positions themselves in SQL."""
 
 import time
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ import psycopg
 from cli.stack.cloud import LocalCloud
 from cli.stack.processes import StackError
 from cli.stack.scratch import ask, scratch_cloud, staff
+from cloud.analytics.jobs import tell_days
 from cloud.ingest.columns import POSTGRES_EPOCH_US
 from contract.clock import SimulatedClock
 
@@ -28,7 +29,9 @@ WIDTH_M, DEPTH_M, CELL_M = 40.0, 30.0, 0.5
 NX, NY = int(WIDTH_M / CELL_M), int(DEPTH_M / CELL_M)
 OPENS_US = int(datetime(2026, 11, 24, 8, tzinfo=UTC).timestamp() * 1e6)
 CLOSES_US = OPENS_US + 12 * 3_600_000_000
-BUCKET_US = 300_000_000
+MIDNIGHT_US = OPENS_US - 8 * 3_600_000_000
+DAY_US = 86_400_000_000
+YEAR = 365
 VISIT_S = 600
 """A visit gives a position a second for so long."""
 STEP_M = 0.8
@@ -52,12 +55,18 @@ class Figures:
 
     grid_ms: float
     grid_p95_ms: float
+    year_ms: float
+    year_p95_ms: float
     peer_ms: float
+    """Of the day; it has only the one day in its table."""
+    tell_s: float
+    """What the worker needs, once, to tell the day from its positions."""
+    told_share: float
+    """Of the seconds that people spent there: those that the day's map shows, k-floor kept."""
     paint_ms: float | None
     """First paint of the heat layer in headless Chromium, median of fresh loads; None where there is no Chromium."""
     positions: int
     cells: int
-    buckets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +89,28 @@ def measure(positions: int, asks: int) -> Figures:
             ask(api, "PUT", f"/v1/stores/{STORE}", plan | {"floors": [floor], "zones": [], "nodes": []})
         for name in ("ingest", "locate", "worker"):
             cloud.processes.stop(name)
-        day = walked(positions)
-        buckets = _fill(cloud, day)
+        _fill(cloud, walked(positions))
+        begun = time.perf_counter()
+        with psycopg.connect(cloud.postgres.dsn("aisle_service"), autocommit=True) as conn:
+            tell_days(conn, CLOSES_US)
+        tell_s = time.perf_counter() - begun
+        _fill_year(cloud)
         with staff(cloud, "analyst") as api:
-            grid_ms = _grid_ms(api, asks)
+            grid_ms, shown_s = _grid_ms(api, MIDNIGHT_US, asks)
+            year_ms, _ = _grid_ms(api, MIDNIGHT_US - (YEAR - 1) * DAY_US, asks)
         peer_ms = _peer_ms(cloud, positions)
         paint_ms = _paint_ms(cloud) if CHROMIUM.exists() else None
     return Figures(
         grid_ms=round(median(grid_ms), 2),
         grid_p95_ms=round(float(np.percentile(grid_ms, 95)), 2),
+        year_ms=round(median(year_ms), 2),
+        year_p95_ms=round(float(np.percentile(year_ms, 95)), 2),
         peer_ms=round(peer_ms, 1),
+        tell_s=round(tell_s, 2),
+        told_share=round(shown_s / positions, 4),
         paint_ms=None if paint_ms is None else round(paint_ms, 1),
         positions=positions,
         cells=NX * NY,
-        buckets=buckets,
     )
 
 
@@ -128,23 +145,44 @@ def _reflected(at: npt.NDArray[np.float64], size: float) -> npt.NDArray[np.float
     return np.minimum(folded, size - 1e-3)
 
 
-def _fill(cloud: LocalCloud, day: Day) -> int:
-    """Positions and the buckets that the locator would have made of them; returns how many buckets."""
+def _fill(cloud: LocalCloud, day: Day) -> None:
+    """Members, their visits, and positions as the locator would have told them."""
     with psycopg.connect(cloud.postgres.dsn("postgres")) as conn:
         conn.execute("SELECT ensure_day('position', at_us(%s)::date)", (OPENS_US,))
+        visits, first = np.unique(day.visit, return_index=True)
+        conn.execute(
+            "WITH m AS (INSERT INTO member (tenant_id, card) SELECT %(tenant)s, (10000000 + n)::text"
+            "           FROM generate_series(1, %(count)s) n RETURNING member_id),"
+            " numbered AS (SELECT member_id, row_number() OVER () AS n FROM m)"
+            " INSERT INTO visit (visit_id, tenant_id, store_id, member_id, started_at, seen_at, ended_at)"
+            " SELECT v.id, %(tenant)s, %(store)s, member_id, at_us(v.at), at_us(v.at) + %(s)s * interval '1 second',"
+            "        at_us(v.at) + %(s)s * interval '1 second'"
+            " FROM unnest(%(visits)s::bigint[], %(begins)s::bigint[]) WITH ORDINALITY v (id, at, n)"
+            " JOIN numbered USING (n)",
+            {"tenant": TENANT, "store": STORE, "count": visits.size, "s": VISIT_S, "visits": visits.tolist(),
+             "begins": day.time_us[first].tolist()},
+        )  # fmt: skip
         with conn.cursor() as cursor:
             with cursor.copy("COPY position (time, visit_id, x_m, y_m, spread_m) FROM STDIN (FORMAT binary)") as copy:
                 copy.write(_copy_rows(day))
-        buckets = list(_buckets(day))
-        for begins_us, seconds, visits, positions in buckets:
-            conn.execute(
-                "INSERT INTO heat (tenant_id, store_id, floor, time, nx, ny, seconds, visits, positions)"
-                " VALUES (%s, %s, '0', at_us(%s), %s, %s, %s, %s, %s)",
-                (TENANT, STORE, begins_us, NX, NY, seconds.tobytes(), visits.tobytes(), positions),
-            )
+        conn.execute("UPDATE store SET located_until = at_us(%s)", (MIDNIGHT_US + DAY_US + 3_600_000_000,))
     with psycopg.connect(cloud.postgres.dsn("postgres"), autocommit=True) as conn:
         conn.execute("VACUUM ANALYZE position")  # the peer gets a settled table, too
-    return len(buckets)
+
+
+def _fill_year(cloud: LocalCloud) -> None:
+    """The day again and again, for the days before it."""
+    with psycopg.connect(cloud.postgres.dsn("postgres")) as conn:
+        for table in ("heat_day", "store_day"):
+            columns = [row[0] for row in conn.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,))]  # fmt: skip
+            moved = {"day": "day - n", "begins_at": "begins_at - n * interval '1 day'",
+                     "ends_at": "ends_at - n * interval '1 day'"}  # fmt: skip
+            values = ", ".join(moved.get(column, column) for column in columns)
+            conn.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}, generate_series(1, %s) n"
+                " WHERE day = at_us(%s)::date".encode(), (YEAR - 1, MIDNIGHT_US)
+            )  # fmt: skip
 
 
 def _copy_rows(day: Day) -> bytes:
@@ -159,30 +197,17 @@ def _copy_rows(day: Day) -> bytes:
     return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff"
 
 
-def _buckets(day: Day) -> Iterator[tuple[int, Floats, Floats, int]]:
-    """Five minutes each: beginning, seconds a cell, visits that came to the cell for the first time, positions."""
-    cell = (day.y_m / CELL_M).astype(np.int64) * NX + (day.x_m / CELL_M).astype(np.int64)
-    _, first = np.unique(day.visit * (NX * NY) + cell, return_index=True)
-    is_first = np.zeros(cell.size, bool)
-    is_first[first] = True
-    bucket = (day.time_us - OPENS_US) // BUCKET_US
-    for number in np.unique(bucket).tolist():
-        here = bucket == number
-        seconds = np.bincount(cell[here], minlength=NX * NY).astype("<f4")
-        visits = np.bincount(cell[here & is_first], minlength=NX * NY).astype("<f4")
-        yield OPENS_US + number * BUCKET_US, seconds, visits, int(here.sum())
-
-
-def _grid_ms(api: httpx.Client, asks: int) -> list[float]:
-    path = f"/v1/stores/{STORE}/heatmap?{urlencode({'from_us': OPENS_US, 'to_us': CLOSES_US})}"
+def _grid_ms(api: httpx.Client, from_us: int, asks: int) -> tuple[list[float], float]:
+    """How long each answer took, and the seconds that the grid shows."""
+    query = urlencode({"from_us": from_us, "to_us": MIDNIGHT_US + DAY_US})
     took = []
     for _ in range(asks + 2):
         begun = time.perf_counter()
-        answer = api.get(path)
+        answer = api.get(f"/v1/stores/{STORE}/heatmap?{query}")
         took.append((time.perf_counter() - begun) * 1e3)
         if answer.status_code != 200 or len(answer.content) != NX * NY * 4:
             raise StackError(f"heatmap: {answer.status_code}, {len(answer.content)} bytes")
-    return took[2:]  # the first ones warm the pool and the buffers
+    return took[2:], float(np.frombuffer(answer.content, "<f4").sum())  # the first ones warm the pool and the buffers
 
 
 def _peer_ms(cloud: LocalCloud, positions: int) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from psycopg import Connection
@@ -15,11 +15,15 @@ from starlette.concurrency import run_in_threadpool
 
 from cloud import db
 from cloud.access import STAFF_ROLES, Call, Principal, allow, in_tenant
+from cloud.analytics import export
+from cloud.analytics.heatmap import UNITS, Grid, Layer
 from cloud.analytics.heatmap import heatmap as make_heatmap
 from cloud.analytics.kfloor import K_COUNT, floored
+from cloud.analytics.panel import Panel, by_footfall, panel
 from cloud.hub import Hub
 from cloud.places.models import Name
 from cloud.places.service import store_row
+from cloud.visits.day import STAGES
 
 router = APIRouter(prefix="/v1/stores/{store}", tags=["analytics"])
 sql = db.statements("cloud.analytics")
@@ -58,6 +62,48 @@ class ZoneFigures(BaseModel):
     mean_dwell_s: float | None
     median_dwell_s: float | None
     conversion: float | None
+
+
+class Move(BaseModel):
+    """Steps of visits from one zone to the next."""
+
+    from_zone: str
+    """"" is the outside; "*" is several zones that too few people left or went to each."""
+    to_zone: str
+    moves: int
+    share: float
+    """Of all moves from there."""
+
+
+class Flows(BaseModel):
+    moves: list[Move]
+    days: int
+    panel: Panel
+
+
+class Stage(BaseModel):
+    stage: str
+    visits: int
+    share: float | None
+    """Of the stage before; null for the first."""
+    weighted: float | None
+    """As many there would be if everybody were recognised: visits by the panel's weight."""
+
+
+class Funnel(BaseModel):
+    stages: list[Stage]
+    new: int | None
+    returning: int | None
+    """People, of those who agreed to be known again; null where too few for either."""
+    days: int
+    panel: Panel
+
+
+class Panels(BaseModel):
+    """The share of shoppers that figures of a span stand for, by each way there is to tell."""
+
+    receipts: Panel
+    footfall: Panel | None
 
 
 class Track(BaseModel):
@@ -107,15 +153,89 @@ def _now_in_tenant(request: Request, principal: Principal, store: str) -> Now:
         return people_now(conn, principal.tenant, store)
 
 
+Format = Literal["grid", "png", "csv", "geojson"]
+
+
 @router.get("/heatmap", response_class=Response)
-def heatmap(store: Name, call: Staff, from_us: Instant, to_us: Instant, floor: Name = "0") -> Response:
-    """Seconds of presence in each cell: float32, little-endian, row by row from y = 0; its shape is in X-Aisle-Grid."""
-    found = make_heatmap(call.conn, call.tenant, store, floor, from_us, to_us)
-    ny, nx = found.seconds.shape
-    shape = {"nx": nx, "ny": ny, "cell_m": found.cell_m, "unit": "s", "k": K_COUNT, "visits": found.visits}
+def heatmap(
+    store: Name,
+    call: Staff,
+    from_us: Instant,
+    to_us: Instant,
+    floor: Name = "0",
+    layer: Layer = "presence",
+    zoom: Annotated[int, Query(ge=0, le=10, description="Each step joins two by two cells.")] = 0,
+    format: Format = "grid",
+) -> Response:
+    """Presence, first stops or mean dwell in each cell: float32, little-endian, row by row from y = 0.
+
+    Its shape is in X-Aisle-Grid. The same as a picture, a table and polygons in metres.
+    """
+    found = make_heatmap(call.conn, call.tenant, store, floor, from_us, to_us, layer, zoom)
+    known = panel(call.conn, call.tenant, store, from_us, to_us)
+    ny, nx = found.values.shape
+    shape = {"nx": nx, "ny": ny, "cell_m": found.cell_m, "unit": UNITS[layer], "k": K_COUNT, "layer": layer}
     shape |= {"suppressed": found.suppressed, "from_us": max(from_us, found.begins_us or from_us), "to_us": to_us}
+    shape |= {"told_until_us": found.told_until_us, "visits": known.visits}
+    shape |= {"panel_share": known.share, "panel_low": known.low, "panel_high": known.high, "weight": known.weight}
     headers = {"X-Aisle-Grid": json.dumps(shape), "Cache-Control": "no-store"}
-    return Response(found.seconds.astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
+    content, media_type = _as(format, found.values, found.cell_m, UNITS[layer])
+    if format != "grid":
+        headers["Content-Disposition"] = f'attachment; filename="{layer}-{store}-{floor}.{format}"'
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def _as(form: Format, values: Grid, cell_m: float, unit: str) -> tuple[bytes | str, str]:
+    if form == "png":
+        return export.png(values), "image/png"
+    if form == "csv":
+        return export.csv(values, cell_m, unit), "text/csv; charset=utf-8"
+    if form == "geojson":
+        return export.geojson(values, cell_m, unit), "application/geo+json"
+    return values.astype("<f4").tobytes(), "application/octet-stream"
+
+
+@router.get("/flows")
+def flows(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> Flows:
+    """Moves from zone to zone on the whole days that lie in the span."""
+    store_row(call.conn, call.tenant, store)
+    key = {"tenant": call.tenant, "store": store, "from_us": from_us, "to_us": to_us}
+    rows = [(a, b, int(n)) for a, b, n in call.conn.execute(sql.flows, key)]
+    left: dict[str, int] = {}
+    for a, _, n in rows:
+        left[a] = left.get(a, 0) + n
+    moves = [Move(from_zone=a, to_zone=b, moves=n, share=round(n / left[a], 4)) for a, b, n in rows]
+    known = panel(call.conn, call.tenant, store, from_us, to_us)
+    return Flows(moves=moves, days=known.days, panel=known)
+
+
+@router.get("/funnel")
+def funnel(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> Funnel:
+    """How far visits went on the whole days that lie in the span: passed, entered, browsed, engaged, bought."""
+    store_row(call.conn, call.tenant, store)
+    key = {"tenant": call.tenant, "store": store, "from_us": from_us, "to_us": to_us}
+    row = call.conn.execute(sql.funnel, key).fetchone()
+    assert row is not None
+    *counts, new, returning = row
+    known = panel(call.conn, call.tenant, store, from_us, to_us)
+    stages = [
+        Stage(
+            stage=name,
+            visits=n,
+            share=round(n / before, 4) if before else None,
+            weighted=round(n * known.weight, 1) if known.weight else None,
+        )
+        for name, n, before in zip(STAGES, counts, [None, *counts], strict=False)
+    ]
+    return Funnel(stages=stages, new=new, returning=returning, days=known.days, panel=known)
+
+
+@router.get("/panel")
+def panels(store: Name, call: Staff, from_us: Instant, to_us: Instant, request: Request) -> Panels:
+    """The share of shoppers that a span's figures stand for: of receipts, and of footfall where heads were counted."""
+    store_row(call.conn, call.tenant, store)
+    span = (call.conn, call.tenant, store, from_us, to_us)
+    return Panels(receipts=panel(*span), footfall=by_footfall(*span, request.app.state.clock.now_us()))
 
 
 @router.get("/zones")

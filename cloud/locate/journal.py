@@ -5,12 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 from psycopg import Connection
 
 from cloud import db
-from cloud.locate.heat import HeatBucket
-from cloud.locate.radiomap import Grid
 from cloud.locate.story import Entered, Story, Track
 
 sql = db.statements("cloud.locate")
@@ -32,12 +29,8 @@ class Journal:
     conn: Connection[Any]
     tenant: str
     store: str
-    floor: str
-    grid: Grid
     _seen_us: int = 0
     _days: set[int] = field(default_factory=set)
-    _heat: dict[int, HeatBucket] = field(default_factory=dict)
-    """The newest buckets as the database has them."""
 
     @property
     def _key(self) -> dict[str, Any]:
@@ -60,8 +53,7 @@ class Journal:
         if story.ended:
             self.conn.execute(sql.count_visits, self._key | {"visits": [track.visit_id for track in story.ended]})
         self._write_positions(story)
-        self._write_heat(story)
-        self.conn.execute(sql.told, self._key | {"until": until_us})
+        self.conn.execute(sql.told, self._key | {"until": until_us, "positions": len(story.positions)})
         self.conn.execute(sql.announce, self._key)
 
     def _write_positions(self, story: Story) -> None:
@@ -73,27 +65,6 @@ class Journal:
         with self.conn.cursor() as cursor, cursor.copy(sql.copy_positions) as copy:
             for at_us, visit, x, y, spread in story.positions:
                 copy.write_row((_instant(at_us), visit, round(x, 3), round(y, 3), round(spread, 3)))
-
-    def _write_heat(self, story: Story) -> None:
-        for at_us, new in story.heat.items():
-            bucket = self._bucket(at_us)
-            bucket.seconds += new.seconds
-            bucket.visits += new.visits
-            bucket.positions += new.positions
-            values = {"at": at_us, "floor": self.floor, "nx": self.grid.nx, "ny": self.grid.ny}
-            grids = {"seconds": bucket.seconds.tobytes(), "visits": bucket.visits.tobytes()}
-            self.conn.execute(sql.put_heat, self._key | values | grids | {"positions": bucket.positions})
-        for old in sorted(self._heat)[:-2]:
-            del self._heat[old]
-
-    def _bucket(self, at_us: int) -> HeatBucket:
-        if at_us not in self._heat:
-            row = self.conn.execute(sql.heat, self._key | {"floor": self.floor, "at": at_us}).fetchone()
-            self._heat[at_us] = HeatBucket.empty(self.grid.cells)
-            if row and len(row[0]) == 4 * self.grid.cells:
-                seconds, visits = (np.frombuffer(grid, "<f4").copy() for grid in row[:2])
-                self._heat[at_us] = HeatBucket(seconds, visits, row[2])
-        return self._heat[at_us]
 
 
 def _visit(track: Track) -> dict[str, Any]:

@@ -51,16 +51,17 @@ WHERE tenant_id = %(tenant)s AND store_id = %(store)s ORDER BY f.floor LIMIT 1
 -- name: nodes
 -- The nodes on the floor, in the order that the radio map has them.
 SELECT node, x_m, y_m, z_m FROM node
-WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND retired_at IS NULL ORDER BY node
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND floor = %(floor)s AND retired_at IS NULL ORDER BY node
 
 -- name: zones
 -- The zones on the floor.
-SELECT zone, polygon FROM zone WHERE tenant_id = %(tenant)s AND store_id = %(store)s ORDER BY zone
+SELECT zone, polygon FROM zone
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND floor = %(floor)s ORDER BY zone
 
 -- name: beacons
 -- Enrolled beacons that move: assets and staff badges.
 SELECT subject, beacon_id FROM beacon
-WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND role IN ('asset', 'staff')
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND role IN ('asset', 'staff') AND retired_at IS NULL
 
 -- name: open_visits
 -- Visits that an earlier locator left open.
@@ -150,22 +151,10 @@ SELECT ensure_day('position', at_us(%(at)s)::date)
 -- Positions in bulk.
 COPY position (time, visit_id, x_m, y_m, spread_m) FROM STDIN
 
--- name: heat
--- A bucket as it stands.
-SELECT seconds, visits, positions FROM heat
-WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND floor = %(floor)s AND time = at_us(%(at)s)
-
--- name: put_heat
--- A bucket as it stands now.
-INSERT INTO heat (tenant_id, store_id, floor, time, nx, ny, seconds, visits, positions)
-VALUES (%(tenant)s, %(store)s, %(floor)s, at_us(%(at)s), %(nx)s, %(ny)s, %(seconds)s, %(visits)s, %(positions)s)
-ON CONFLICT (tenant_id, store_id, floor, time) DO UPDATE
-SET nx = excluded.nx, ny = excluded.ny, seconds = excluded.seconds, visits = excluded.visits,
-    positions = excluded.positions
-
 -- name: told
 -- How far the story is told.
-UPDATE store SET located_until = at_us(%(until)s) WHERE tenant_id = %(tenant)s AND store_id = %(store)s
+UPDATE store SET located_until = at_us(%(until)s), positions_told = positions_told + %(positions)s
+WHERE tenant_id = %(tenant)s AND store_id = %(store)s
 
 -- name: announce
 -- Wake the worker and the streams of people now.

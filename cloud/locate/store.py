@@ -60,12 +60,12 @@ class StoreLocator:
         loaded = load_site(conn, tenant, store)
         if loaded is None:
             return None
-        site, floor, told_us = loaded
+        site, _, told_us = loaded
         ids = numbers(conn, sql.visit_ids), numbers(conn, sql.presence_ids)
         engine = Engine(site, load_directory(conn, tenant, store), *ids)
         for track in load_tracks(conn, tenant, store):
             engine.resume(track)
-        journal = Journal(conn, tenant, store, floor, site.grid)
+        journal = Journal(conn, tenant, store)
         return cls(conn, clock, tenant, store, Timeline(told_us), engine, journal)
 
     def reload_directory(self) -> None:

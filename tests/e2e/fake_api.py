@@ -154,6 +154,11 @@ def staff_routes(fake: Fake) -> APIRouter:
             "from_us": max(from_us, OPENED_US),
             "to_us": to_us,
             "suppressed": suppressed,
+            "told_until_us": fake.now_us() // (60 * MINUTE_US) * 60 * MINUTE_US,
+            "panel_share": 0.34,
+            "panel_low": 0.3,
+            "panel_high": 0.38,
+            "weight": 2.9,
         }
         headers = {"X-Aisle-Grid": json.dumps(meta)}
         return Response(grid.astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)

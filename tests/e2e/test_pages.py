@@ -150,25 +150,25 @@ def test_the_map_paints_presence_within_50_ms(visit: Visit) -> None:
 
 def test_the_slider_shows_one_step_and_back(visit: Visit) -> None:
     page = log_in(visit)
+    page.get_by_role("radio", name="Today").check()
     until(lambda: painted(page) > 0, "a painted grid")
     whole = pixels(page)
     slider = page.get_by_label("Time")
     slider.focus()
     page.keyboard.press("Home")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("09:00–09:10"))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("00:00–01:00"))
     until(lambda: pixels(page) != whole, "the first step's pixels")
     first = pixels(page)
-    for _ in range(12):
+    for _ in range(11):
         page.keyboard.press("ArrowRight")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("11:00–11:10"))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("11:00–12:00"))
     until(lambda: pixels(page) not in (whole, first), "another step's pixels")
     page.get_by_role("button", name="Whole period").click()
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("09:00–14:"))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("00:00–14:"))
 
 
 def test_play_moves_through_the_steps(visit: Visit) -> None:
     page = log_in(visit)
-    page.get_by_role("radio", name="Hour").check()
     page.get_by_role("button", name="Play").click()
     slider = page.get_by_label("Time")
     expect(slider).to_have_value("0")
@@ -200,8 +200,19 @@ def test_everybody_is_estimated_with_an_interval_and_counted_heads_teach_it(visi
 def test_a_period_with_too_few_visits_stays_blank_and_says_why(visit: Visit) -> None:
     visit.fake.empty = True
     page = log_in(visit)
-    expect(page.get_by_text("Too few visits to draw")).to_be_visible()
+    expect(page.get_by_text("Too few people to draw")).to_be_visible()
     assert colours(page) == 1
+
+
+def test_a_map_says_whom_it_stands_for_and_can_be_taken_along(visit: Visit) -> None:
+    page = log_in(visit)
+    expect(page.get_by_text("Recognised: 34% of shoppers (30% to 38%). Each stands for 2.9.")).to_be_visible()
+    page.get_by_role("radio", name="First stops").check()
+    expect(page.get_by_role("figure")).to_contain_text("First stops, first stops per m²")
+    until(lambda: any("layer=stops" in one for one in visit.fake.asked), "the other layer was asked for")
+    assert "layer=stops&format=csv" in str(page.get_by_role("link", name="CSV").get_attribute("href"))
+    page.get_by_role("radio", name="Today").check()
+    expect(page.get_by_text("Told up to")).to_be_visible()
 
 
 def test_asset_tracks_are_drawn_with_their_last_place(visit: Visit) -> None:

@@ -1,17 +1,14 @@
-"""What analysts read: counts below five are not told, heat is summed by whole buckets, only things have tracks."""
+"""What analysts read now: counts below five are not told, only things have tracks. (Days: test_api_days.py.)"""
 
 import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import psycopg
 import pytest
 
 from cloud import db
-from cloud.locate.heat import BUCKET_US
 from tests.conftest import Database
 from tests.integration.cloud_support import (
     NOON,
@@ -123,45 +120,15 @@ def test_a_zone_that_fewer_than_five_visits_entered_tells_nothing_but_its_name(
     assert before[0]["visits"] == 0
 
 
-def warm(conn: psycopg.Connection[Any], buckets_ago: int, seconds: float, visits: int, nx: int = 8) -> None:
-    """A bucket in which each cell has so many seconds and visits."""
-    cells = nx * 8
-    conn.execute(
-        "INSERT INTO heat (tenant_id, store_id, floor, time, nx, ny, seconds, visits, positions)"
-        " VALUES ('acme', 'main-street', '0', at_us(%s), %s, 8, %s, %s, 1)",
-        (NOON_US - buckets_ago * BUCKET_US, nx, np.full(cells, seconds, "<f4").tobytes(),
-         np.full(cells, visits, "<f4").tobytes()),
-    )  # fmt: skip
-
-
-def heatmap(api: Api, key: str, **query: Any) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
-    answer = api.get("/v1/stores/main-street/heatmap", key, params=SPAN | query)
-    assert answer.status_code == 200 and answer.headers["content-type"] == "application/octet-stream"
-    grid = json.loads(answer.headers["x-aisle-grid"])
-    return grid, np.frombuffer(answer.content, "<f4").reshape(grid["ny"], grid["nx"])
-
-
-def test_a_heatmap_sums_the_buckets_that_begin_in_the_span(api: Api, analyst: str, conn) -> None:
-    for buckets_ago, seconds in ((2, 1), (1, 10), (0, 100)):
-        warm(conn, buckets_ago, seconds, 5)
-    warm(conn, 3, 1000, 5, nx=9)  # measured before the floor was: another grid
-    grid, cells = heatmap(api, analyst)
-    assert (grid["nx"], grid["ny"], grid["cell_m"], grid["unit"], grid["k"]) == (8, 8, 1.0, "s", 5)
-    assert (grid["visits"], grid["suppressed"], grid["from_us"]) == (15, False, NOON_US - 3 * BUCKET_US)
-    assert (cells == 111).all()
-    _, cells = heatmap(api, analyst, from_us=NOON_US - 2 * BUCKET_US, to_us=NOON_US)
-    assert (cells == 11).all(), "from is within, to is not"
-
-
-def test_a_heatmap_of_fewer_than_five_visits_is_suppressed(api: Api, analyst: str, conn) -> None:
-    grid, cells = heatmap(api, analyst)
-    assert (grid["visits"], grid["suppressed"], bool(cells.any())) == (0, False, False), "nobody is nobody"
-    warm(conn, 0, 30, 4)
-    grid, cells = heatmap(api, analyst)
-    assert (grid["visits"], grid["suppressed"], bool(cells.any())) == (0, True, False)
-
-
-WRONG = [({"floor": "9"}, 404), ({"from_us": -1}, 422), ({"to_us": 10**20}, 422), ({"floor": "a b"}, 422)]
+WRONG = [
+    ({"floor": "9"}, 404),
+    ({"from_us": -1}, 422),
+    ({"to_us": 10**20}, 422),
+    ({"floor": "a b"}, 422),
+    ({"layer": "faces"}, 422),
+    ({"zoom": 11}, 422),
+    ({"format": "pdf"}, 422),
+]
 
 
 @pytest.mark.parametrize(("query", "status"), WRONG)

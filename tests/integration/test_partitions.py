@@ -160,7 +160,7 @@ def test_workers_that_forget_at_once_get_in_nobodys_way(database: Database) -> N
 
     def work() -> None:
         with psycopg.connect(database.service, autocommit=True) as conn:
-            for job in JOBS:
+            for _, job in JOBS:
                 answer = job(conn, us(NOW))
                 if isinstance(answer, dict):
                     gone.append(answer)

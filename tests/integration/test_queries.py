@@ -14,6 +14,19 @@ CLOUD = Path(db.__file__).parent
 PARAMETER = re.compile(r"%\((\w+)\)s")
 SERVICE_PACKAGES = {"cloud.database", "cloud.ingest", "cloud.locate", "cloud.offers"}
 SERVICE_STATEMENTS = {
+    "cloud.analytics": {
+        "stores_to_tell",
+        "lock_store_days",
+        "store_day_told",
+        "floors",
+        "told_hours",
+        "put_heat_day",
+        "visit_rule",
+        "walked",
+        "stays",
+        "put_store_day",
+        "put_flow",
+    },
     "cloud.receipts": {
         "open_receipts",
         "visit_by_card",
@@ -23,6 +36,20 @@ SERVICE_STATEMENTS = {
         "count_conversions",
     },
     "cloud.members": {"sensed", "sensed_tags"},
+    "cloud.places": {
+        "due_plans",
+        "set_applied",
+        "found",
+        "hung_nodes",
+        "registered_heard",
+        "registered",
+        "keep_fixed_levels",
+        "forget_fixed_levels",
+        "mapped_floors",
+        "fixed_beacons",
+        "floor_nodes",
+        "fixed_levels",
+    },
     "cloud.inventory": {"store_events", "place_tags", "forget_events", "forget_gone"},
 }
 

@@ -1,5 +1,6 @@
 """Zones by five minutes: sums made as visits end and receipts are joined say the same as counting it all anew."""
 
+import json
 import random
 import statistics
 import threading
@@ -16,7 +17,6 @@ from psycopg.rows import TupleRow
 from cloud import db
 from cloud.locate.directory import Person
 from cloud.locate.journal import Journal
-from cloud.locate.radiomap import Grid
 from cloud.locate.story import Entered, Left, Revised, Story, Track
 from cloud.receipts.join import join_receipts
 from tests.conftest import Database
@@ -46,6 +46,14 @@ def admin(database: Database) -> Iterator[psycopg.Connection[TupleRow]]:
                 " VALUES ('acme', %s, %s, '0', %s, 'shelf', '[]', %s)",
                 (STORE, zone, zone, categories),
             )
+        zones = [
+            {"zone": zone, "name": zone, "kind": "shelf", "categories": list(categories)}
+            for zone, categories in CATEGORIES.items()
+        ]
+        conn.execute(
+            "INSERT INTO plan VALUES ('acme', %s, 1, 'epoch', %s, 'epoch', NULL, true)",
+            (STORE, json.dumps({"zones": zones})),
+        )
         yield conn
 
 
@@ -79,7 +87,7 @@ class Visit:
 
 
 def journal(conn: psycopg.Connection[Any]) -> Journal:
-    return Journal(conn, "acme", STORE, "0", Grid((0.0, 0.0), 1.0, 8, 8))
+    return Journal(conn, "acme", STORE)
 
 
 def tell(conn: psycopg.Connection[Any], visit: Visit, revise_us: int = 0) -> None:

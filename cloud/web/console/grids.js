@@ -14,12 +14,24 @@ const MOST_KEPT = 240;
 /** @type {Map<string, Promise<Drawn>>} */
 const kept = new Map();
 
-/** @param {string} store @param {string} floor @param {Span} span @param {AbortSignal} [signal] @returns {Promise<Drawn>} */
-export async function loadGrid(store, floor, span, signal) {
-  const path = withQuery(`/v1/stores/${encodeURIComponent(store)}/heatmap`, {
-    floor, from_us: Math.round(span.from_us), to_us: Math.round(span.to_us),
+/** What a map can show. @typedef {"presence" | "stops" | "dwell"} Layer */
+
+/**
+ * Where a map's numbers are, as a grid or as a file to keep.
+ * @param {string} store @param {string} floor @param {Layer} layer @param {Span} span @param {string} [format]
+ */
+export function gridPath(store, floor, layer, span, format) {
+  return withQuery(`/v1/stores/${encodeURIComponent(store)}/heatmap`, {
+    floor, layer, ...(format ? { format } : {}), from_us: Math.round(span.from_us), to_us: Math.round(span.to_us),
   });
-  const { bytes, headers } = await getBytes(path, signal);
+}
+
+/**
+ * @param {string} store @param {string} floor @param {Layer} layer @param {Span} span @param {AbortSignal} [signal]
+ * @returns {Promise<Drawn>}
+ */
+export async function loadGrid(store, floor, layer, span, signal) {
+  const { bytes, headers } = await getBytes(gridPath(store, floor, layer, span), signal);
   /** @type {GridMeta} */
   const meta = JSON.parse(headers.get("x-aisle-grid") ?? "{}");
   if (bytes.byteLength !== meta.nx * meta.ny * 4) {
@@ -32,12 +44,15 @@ export async function loadGrid(store, floor, span, signal) {
   return { meta, values, smoothed, top, smooth_ms: performance.now() - started };
 }
 
-/** The same, from memory where this period was loaded before. @param {string} store @param {string} floor @param {Span} span */
-export function keptGrid(store, floor, span) {
-  const key = JSON.stringify([store, floor, span.from_us, span.to_us]);
+/**
+ * The same, from memory where this period was loaded before.
+ * @param {string} store @param {string} floor @param {Layer} layer @param {Span} span
+ */
+export function keptGrid(store, floor, layer, span) {
+  const key = JSON.stringify([store, floor, layer, span.from_us, span.to_us]);
   let grid = kept.get(key);
   if (!grid) {
-    grid = loadGrid(store, floor, span);
+    grid = loadGrid(store, floor, layer, span);
     grid.catch(() => kept.delete(key));
     kept.set(key, grid);
     const oldest = kept.keys().next().value;

@@ -125,7 +125,7 @@ const loadStores = (signal) => get("/v1/stores", signal);
 function StorePage({ store, page, what, roles }) {
   const plan = useResource(store.store, (signal) => loadPlan(store, signal), 120);
   const { now, link } = useLive(store.store);
-  const [range, setRange] = useState(/** @type {RangeId} */ ("today"));
+  const [range, setRange] = useState(/** @type {RangeId} */ ("yesterday"));
   const [waited, setWaited] = useState(false);
   useEffect(() => {
     // Periods follow the service's clock: wait for its first word, but not for ever.

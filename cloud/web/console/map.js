@@ -8,7 +8,7 @@ import { Bar, Empty, Icon, useDark } from "../shared/parts.js";
 import { useResource } from "../shared/resource.js";
 import { Crowd } from "./crowd.js";
 import { FloorPlan } from "./floor.js";
-import { keptGrid, loadGrid } from "./grids.js";
+import { gridPath, keptGrid, loadGrid } from "./grids.js";
 import { colourTable } from "./heat.js";
 import { Failed, Few, RangePicker, Segments } from "./parts.js";
 import { spanOf, stepsOf } from "./ranges.js";
@@ -20,6 +20,7 @@ import { t } from "./strings.js";
 /** @typedef {import("./types.js").Track} Track */
 /** @typedef {import("./types.js").NodeRow} NodeRow */
 /** @typedef {import("./grids.js").Drawn} Drawn */
+/** @typedef {import("./grids.js").Layer} Layer */
 /** @typedef {import("./ranges.js").RangeId} RangeId */
 /** @typedef {import("../shared/sse.js").Link} Link */
 
@@ -32,6 +33,10 @@ const LANES = 3;
 /** Where "all" has to guess: days looked back when the service does not say where its data begins. */
 const GUESSED_DAYS = 7;
 
+/** @type {Layer[]} */
+const LAYERS = ["presence", "stops", "dwell"];
+const FORMATS = ["png", "csv", "geojson"];
+
 /** @typedef {{plan: Plan, now: Now | undefined, link: Link, range: RangeId, onRange: (range: RangeId) => void}} MapProps */
 
 /** @param {MapProps} props */
@@ -39,28 +44,31 @@ export function MapPage({ plan, now, link, range, onRange }) {
   const [floorId, setFloorId] = useState(plan.floors[0]?.floor ?? "");
   const [layers, setLayers] = useState({ heat: true, names: true, nodes: true, tracks: true });
   const [strength, setStrength] = useState(0.85);
+  const [layer, setLayer] = useState(/** @type {Layer} */ ("presence"));
   const [chosen, setChosen] = useState(/** @type {string | null} */ (null));
   const [point, setPoint] = useState(/** @type {{x_m: number, y_m: number, value: number} | null} */ (null));
   const floor = plan.floors.find((one) => one.floor === floorId) ?? plan.floors[0];
-  const period = usePeriod(plan, range, floor?.floor ?? "");
+  const period = usePeriod(plan, range, floor?.floor ?? "", layer);
   const nodes = useResource(`nodes ${plan.store}`, (signal) => get(`/v1/stores/${encodeURIComponent(plan.store)}/nodes`, signal), 15);
   const shown = period.shown;
   const tracks = useResource(shown ? JSON.stringify([plan.store, shown]) : null, (signal) => loadTracks(plan.store, /** @type {Span} */ (shown), signal));
   // Counts of now stand on the plan only while the plan shows a period that ends now.
-  const present = range !== "yesterday" && period.at === null;
+  const present = endsNow(range) && period.at === null;
   const counts = useMemo(() => new Map(present ? now?.zones.map((zone) => [zone.zone, zone]) : []), [now, present]);
 
   if (!floor) return html`<${Empty} icon="map" title=${t.noPlan.title} text=${t.noPlan.text} />`;
-  const area = floor.cell_m ** 2;
-  const unit = unitFor(period.top / area);
+  const area = layer === "dwell" ? 1 : floor.cell_m ** 2;
+  const unit = unitFor(layer, period.top / area);
   return html`<div class="map-page">
     <section class="card map-card" aria-label=${t.titles.map}>
       <div class="toolbar">
         <${RangePicker} value=${range} onChange=${onRange} />
+        <${Segments} name="layer" legend=${t.map.layer} value=${layer} onChange=${setLayer}
+          options=${LAYERS.map((one) => ({ value: one, label: t.map.layers_[one] }))} />
         ${plan.floors.length > 1 && html`<${Segments} name="floor" legend=${t.map.floor} value=${floor.floor} onChange=${setFloorId}
           options=${plan.floors.map((one) => ({ value: one.floor, label: one.name }))} />`}
         <span class="grow"></span>
-        <${Legend} unit=${unit} top=${period.top / area} shown=${layers.heat && period.top > 0} />
+        <${Legend} layer=${layer} unit=${unit} top=${period.top / area} shown=${layers.heat && period.top > 0} />
       </div>
       ${period.error && html`<div class="inset"><${Failed} error=${period.error} onRetry=${period.reload} /></div>`}
       <div class="stage">
@@ -72,7 +80,8 @@ export function MapPage({ plan, now, link, range, onRange }) {
           ? `${t.map.at(format.decimal(point.x_m), format.decimal(point.y_m))} · ${format.rough(point.value / area / unit.divisor)} ${unit.name}`
           : ""}</p>
       </div>
-      <${Timeline} period=${period} tz=${plan.tz} />
+      ${layer === "presence" && html`<${Timeline} period=${period} tz=${plan.tz} />`}
+      ${period.grid && html`<${Standing} meta=${period.grid.meta} tz=${plan.tz} path=${gridPath.bind(null, plan.store, floor.floor, layer, period.shown ?? period.span)} />`}
       <${Layers} layers=${layers} onLayers=${setLayers} strength=${strength} onStrength=${setStrength} tracks=${(tracks.data ?? []).length > 0} />
     </section>
     <${NowPanel} plan=${plan} now=${now} link=${link} chosen=${chosen} onChoose=${setChosen} />
@@ -91,9 +100,9 @@ function loadTracks(store, span, signal) {
 
 /**
  * The chosen period: its whole grid, or one of its steps. Steps share one scale, so that colours can be compared.
- * @param {Plan} plan @param {RangeId} range @param {string} floor
+ * @param {Plan} plan @param {RangeId} range @param {string} floor @param {Layer} layer
  */
-function usePeriod(plan, range, floor) {
+function usePeriod(plan, range, floor, layer) {
   const [turn, setTurn] = useState(0);
   const [step, setStep] = useState(/** @type {number | null} */ (null));
   const [playing, setPlaying] = useState(false);
@@ -101,9 +110,9 @@ function usePeriod(plan, range, floor) {
   const [stepTop, setStepTop] = useState(0);
   // A period that ends now moves along with time, unless somebody is stepping through it.
   const steady = useMemo(() => spanOf(range, nowUs(), plan, null), [range, plan.store, turn]);
-  const whole = useResource(JSON.stringify([plan.store, floor, range, turn]), (signal) => loadGrid(plan.store, floor, steady, signal));
+  const whole = useResource(JSON.stringify([plan.store, floor, layer, range, turn]), (signal) => loadGrid(plan.store, floor, layer, steady, signal));
   const last = useRef(/** @type {{key: string, grid: Drawn} | null} */ (null));
-  const key = JSON.stringify([plan.store, floor, range]);
+  const key = JSON.stringify([plan.store, floor, layer, range]);
   if (whole.data) last.current = { key, grid: whole.data };
   const wholeGrid = whole.data ?? (last.current?.key === key ? last.current.grid : null);
 
@@ -117,7 +126,7 @@ function usePeriod(plan, range, floor) {
 
   useEffect(() => { setStep(null); setPlaying(false); }, [key]);
   useEffect(() => {
-    if (step !== null || range === "yesterday") return;
+    if (step !== null || !endsNow(range)) return;
     const timer = setInterval(() => {
       if (document.visibilityState === "visible") setTurn((old) => old + 1);
     }, REFRESH_S * 1000);
@@ -134,7 +143,7 @@ function usePeriod(plan, range, floor) {
     async function lane() {
       for (let next = queue.shift(); next && !left; next = queue.shift()) {
         try {
-          const grid = await keptGrid(plan.store, floor, next);
+          const grid = await keptGrid(plan.store, floor, layer, next);
           if (!left) setStepTop((old) => Math.max(old, grid.top));
         } catch {
           return; // The step's own request tells the person, when it is looked at.
@@ -143,17 +152,17 @@ function usePeriod(plan, range, floor) {
     }
     for (let i = 0; i < LANES; i++) void lane();
     return () => { left = true; };
-  }, [stepping, steps, floor]);
+  }, [stepping, steps, floor, layer]);
 
   const current = at === null ? null : steps[at];
   useEffect(() => {
     if (!current) return;
     let left = false;
-    keptGrid(plan.store, floor, current).then((grid) => {
+    keptGrid(plan.store, floor, layer, current).then((grid) => {
       if (!left) setStepGrid({ key: JSON.stringify(current), grid });
     }, () => {});
     return () => { left = true; };
-  }, [current, floor]);
+  }, [current, floor, layer]);
 
   const loaded = current !== null && stepGrid?.key === JSON.stringify(current);
   useEffect(() => {
@@ -212,6 +221,20 @@ function Timeline({ period, tz }) {
   </div>`;
 }
 
+/**
+ * Whom the map stands for and how far it is told, and the same numbers to take along.
+ * @param {{meta: import("./types.js").GridMeta, tz: string, path: (format: string) => string}} props
+ */
+function Standing({ meta, tz, path }) {
+  const { panel_share, panel_low, panel_high, weight, told_until_us } = meta;
+  const known = panel_share !== null && panel_low !== null && panel_high !== null && weight !== null;
+  return html`<div class="standing small muted">
+    <p>${known ? t.map.panel(format.percent(panel_share), format.percent(panel_low), format.percent(panel_high), format.decimal(weight)) : t.map.noPanel}</p>
+    ${told_until_us !== null && told_until_us < meta.to_us && html`<p>${t.map.toldUntil(format.dayTime(told_until_us, tz))}</p>`}
+    <p>${t.map.save} ${FORMATS.map((one) => html` <a key=${one} href=${path(one)} download>${one.toUpperCase()}</a>`)}</p>
+  </div>`;
+}
+
 /** @param {{grid: Drawn | null, loading: boolean, tracks: boolean}} props */
 function StageNote({ grid, loading, tracks }) {
   if (loading) return html`<p class="stage-note muted" role="status">${t.map.loading}</p>`;
@@ -242,14 +265,21 @@ function Layers({ layers, onLayers, strength, onStrength, tracks }) {
   </fieldset>`;
 }
 
-/** The unit in which the strongest value reads well. @param {number} top_s seconds per m² */
-function unitFor(top_s) {
+/** @param {RangeId} range */
+function endsNow(range) {
+  return range === "today" || range === "all";
+}
+
+/** The unit in which the strongest value reads well. @param {Layer} layer @param {number} top_s seconds, per m² if of presence */
+function unitFor(layer, top_s) {
+  if (layer === "stops") return { name: t.map.stopsPerArea, divisor: 1 };
+  if (layer === "dwell") return top_s >= 120 ? { name: t.map.mean.minutes, divisor: 60 } : { name: t.map.mean.seconds, divisor: 1 };
   if (top_s >= 2 * 3600) return { name: t.map.perArea.hours, divisor: 3600 };
   return top_s >= 120 ? { name: t.map.perArea.minutes, divisor: 60 } : { name: t.map.perArea.seconds, divisor: 1 };
 }
 
-/** @param {{unit: {name: string, divisor: number}, top: number, shown: boolean}} props */
-function Legend({ unit, top, shown }) {
+/** @param {{layer: Layer, unit: {name: string, divisor: number}, top: number, shown: boolean}} props */
+function Legend({ layer, unit, top, shown }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const dark = useDark();
   useEffect(() => {
@@ -259,7 +289,7 @@ function Legend({ unit, top, shown }) {
   if (!shown) return null;
   // Colours follow the square root: the middle of the bar is a quarter of its end.
   return html`<figure class="legend">
-    <figcaption>${t.map.legendUnit(unit.name)}</figcaption>
+    <figcaption>${t.map.legendUnit(t.map.layers_[layer], unit.name)}</figcaption>
     <canvas ref=${canvas} width="256" height="1" aria-hidden="true"></canvas>
     <span class="ticks"><span>0</span><span>${format.rough(top / unit.divisor / 4)}</span><span>${format.rough(top / unit.divisor)}</span></span>
   </figure>`;

@@ -1,15 +1,15 @@
 // Periods and their steps, on the store's own clock and calendar.
 
 /** @typedef {import("./types.js").Span} Span */
-/** @typedef {"last15" | "hour" | "today" | "yesterday" | "all"} RangeId */
+/** @typedef {"today" | "yesterday" | "week" | "all"} RangeId */
 
 /** @type {RangeId[]} */
-export const RANGES = ["last15", "hour", "today", "yesterday", "all"];
+export const RANGES = ["today", "yesterday", "week", "all"];
 
 const MINUTE_US = 60e6;
 const DAY_US = 86400e6;
-/** Step lengths in minutes that people read easily. */
-const STEPS_MIN = [5, 10, 15, 30, 60, 120, 240, 720, 1440];
+/** Step lengths in minutes that people read easily. Nothing shorter than an hour is told: so few people can be followed. */
+const STEPS_MIN = [60, 120, 240, 720, 1440];
 /** More steps than this are not told apart on a slider. */
 const MOST_STEPS = 36;
 
@@ -30,30 +30,23 @@ export function dayStart(at_us, tz) {
   return off === 0 ? guess : guess + (off > DAY_US / 2 ? DAY_US - off : -off);
 }
 
-/** "09:30" after a midnight, or null where the text is no time of day. @param {number} midnight_us @param {string | undefined} time */
-function timeOfDay(midnight_us, time) {
-  const match = /^(\d\d):(\d\d)/.exec(time ?? "");
-  return match ? midnight_us + (Number(match[1]) * 60 + Number(match[2])) * MINUTE_US : null;
+/** The midnight so many days before another. @param {number} midnight_us @param {number} days @param {string} tz */
+function daysBefore(midnight_us, days, tz) {
+  return dayStart(midnight_us - (days - 0.5) * DAY_US, tz);
 }
 
 /**
- * The period that a range means at `now_us`. Days are cut to opening hours.
- * @param {RangeId} range @param {number} now_us
- * @param {{tz: string, opens?: string, closes?: string}} store
+ * The period that a range means at `now_us`: whole local days, of which alone first stops and dwell are told.
+ * @param {RangeId} range @param {number} now_us @param {{tz: string}} store
  * @param {number | null} first_us where the data begins, null while unknown
  * @returns {Span}
  */
 export function spanOf(range, now_us, store, first_us) {
-  if (range === "last15") return { from_us: now_us - 15 * MINUTE_US, to_us: now_us };
-  if (range === "hour") return { from_us: now_us - 60 * MINUTE_US, to_us: now_us };
-  if (range === "all") return { from_us: first_us ?? 0, to_us: now_us };
   const today_us = dayStart(now_us, store.tz);
-  const midnight_us = range === "today" ? today_us : dayStart(today_us - DAY_US / 2, store.tz);
-  const end_us = range === "today" ? now_us : today_us;
-  const opens_us = timeOfDay(midnight_us, store.opens) ?? midnight_us;
-  const closes_us = timeOfDay(midnight_us, store.closes) ?? end_us;
-  const from_us = opens_us < end_us ? opens_us : midnight_us;
-  return { from_us, to_us: closes_us > from_us ? Math.min(closes_us, end_us) : end_us };
+  if (range === "today") return { from_us: today_us, to_us: now_us };
+  if (range === "yesterday") return { from_us: daysBefore(today_us, 1, store.tz), to_us: today_us };
+  if (range === "week") return { from_us: daysBefore(today_us, 7, store.tz), to_us: today_us };
+  return { from_us: first_us ?? 0, to_us: now_us };
 }
 
 /** Cuts a period into steps of one readable length, the newest last and perhaps shorter. @param {Span} span */

@@ -76,10 +76,9 @@ export const t = {
 
   ranges: {
     legend: "Period",
-    last15: "15 min",
-    hour: "Hour",
     today: "Today",
     yesterday: "Yesterday",
+    week: "7 days",
     all: "All",
   },
 
@@ -103,12 +102,21 @@ export const t = {
     names: "Names",
     tracks: "Asset tracks",
     opacity: "Strength",
-    legendUnit: /** @param {string} unit */ (unit) => `Presence, ${unit}`,
+    legendUnit: /** @param {string} layer @param {string} unit */ (layer, unit) => `${layer}, ${unit}`,
+    mean: { minutes: "mean minutes", seconds: "mean seconds" },
     perArea: { minutes: "minutes per m²", seconds: "seconds per m²", hours: "hours per m²" },
     visits: /** @param {string} n */ (n) => `${n} visits`,
-    suppressed: "Too few visits to draw",
+    layer: "What the map shows",
+    layers_: { presence: "Presence", stops: "First stops", dwell: "Dwell" },
+    stopsPerArea: "first stops per m²",
+    save: "Save as",
+    panel: /** @param {string} share @param {string} low @param {string} high @param {string} weight */ (share, low, high, weight) =>
+      `Recognised: ${share} of shoppers (${low} to ${high}). Each stands for ${weight}.`,
+    noPanel: "What share of shoppers this shows is not known yet: it takes a day with receipts.",
+    toldUntil: /** @param {string} time */ (time) => `Told up to ${time}. An hour is told when it is over; it becomes finer when the day is.`,
+    suppressed: "Too few people to draw, or not told yet",
     suppressedText: /** @param {number} k */ (k) =>
-      `Fewer than ${k} visits lie in this period. The map stays blank so that nobody can be followed. Choose a longer period.`,
+      `Every spot on the map stands for at least ${k} people, so that nobody can be followed. An hour is told when it is over, first stops and dwell after midnight. Choose a longer period.`,
     blank: "Nobody was placed here in this period",
     blankText: "Choose a longer period. If it stays blank, look at Nodes: positions need nodes that are online.",
     loading: "Loading the map",

@@ -20,7 +20,8 @@
  */
 /**
  * @typedef {{nx: number, ny: number, cell_m: number, visits: number, k: number, unit: string, from_us: number,
- *   to_us: number, suppressed: boolean}} GridMeta
+ *   to_us: number, suppressed: boolean, told_until_us: number | null, panel_share: number | null,
+ *   panel_low: number | null, panel_high: number | null, weight: number | null}} GridMeta
  */
 /** Values are row-major, row 0 at y = 0. @typedef {{meta: GridMeta, values: Float32Array}} Grid */
 /** @typedef {{from_us: number, to_us: number}} Span */
