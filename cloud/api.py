@@ -29,6 +29,7 @@ from cloud.inventory import routes as inventory_routes
 from cloud.members import routes as member_routes
 from cloud.openapi import describe
 from cloud.places import routes as place_routes
+from cloud.points import routes as point_routes
 from cloud.push import routes as push_routes
 from cloud.receipts import routes as receipt_routes
 from cloud.visits import routes as visit_routes
@@ -51,6 +52,7 @@ ROUTERS = (
     push_routes.router,
     analytics_routes.router,
     crowd_routes.router,
+    point_routes.router,
 )
 
 

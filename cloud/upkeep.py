@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from cloud.analytics.jobs import tell_days
 from cloud.places.jobs import check_places
+from cloud.points.jobs import keep_points
 from cloud.retention import count_hours, forget, make_days
 from contract.clock import Clock
 
@@ -27,6 +28,7 @@ JOBS: tuple[tuple[float, Job], ...] = (
     (HOURLY_S, forget),
     (HOURLY_S, count_hours),
     (HOURLY_S, check_places),
+    (HOURLY_S, keep_points),
     (SOON_S, tell_days),
 )
 """With how often. Each is given a connection that commits each statement, and the time. Any number of workers may do

@@ -19,7 +19,6 @@ LATER = {
     "web": "the console's first paint, layers and slider",
     "app": "the member's page: size, offline, tap to offer",
     "gate": "decisions of the contact gate a second",
-    "locate": "stores told beside each other on one core",
     "vision": "camera frames a second",
     "segments": "members a segment's condition looks through in a second",
     "push": "offers a second to open streams",
@@ -67,10 +66,26 @@ def analytics(
     asks: Annotated[int, typer.Option(min=1, help="Requests of the grid.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """What analysts wait for: visits from raw sightings, heatmaps of a day and of a year; Polars and SQL beside them."""
+    """What analysts wait for: visits from raw sightings, maps of a day and of a year; Polars and SQL beside them."""
     from cli.bench.analytics import measure
 
     _print(lambda: measure(sightings, positions, asks), "analytics", as_json)
+
+
+@app.command()
+def locate(as_json: AsJson = False) -> None:
+    """Positions a second on one core: everybody on a floor heard by all nodes once a second."""
+    from cli.bench.locate import measure
+
+    _print(measure, "locate", as_json)
+
+
+@app.command()
+def ledger(as_json: AsJson = False) -> None:
+    """Points: spends that contend for one balance, and awards that are sent again."""
+    from cli.bench.ledger import measure
+
+    _print(measure, "ledger", as_json)
 
 
 @app.command()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cli.evaluate.locate import Figures, LocateReport
 
 LATER = {
-    "zones": "entries and dwell in zones",
     "expression": "expressions of unseen faces",
     "detect": "faces found in photos",
     "join": "receipts joined with visits",
@@ -38,13 +37,16 @@ def locate(
         list[Path], typer.Option(help="CSV: t_s, sensor_mac, rssi_dbm and the true x_m, y_m. One or several.")
     ],
     more_tracks: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    window: Annotated[
+        int, typer.Option(min=1, help="Scans that the plain methods average, in recordings of scans.")
+    ] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Positions of a walking beacon against the truth: an estimate every 0.5 s, from the past alone."""
+    """Positions of a walking beacon against the truth, from the past alone: every 0.5 s, or at every scan."""
     from cli.evaluate.locate import evaluate
 
     try:
-        report = evaluate(survey, sensors, [*tracks, *(more_tracks or ())])
+        report = evaluate(survey, sensors, [*tracks, *(more_tracks or ())], window)
     except ValueError as error:  # RecordingError among them: it names the file and the column
         print(f"eval locate: {' '.join(str(error).split())}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -99,6 +101,17 @@ def crowd(
     from cli.evaluate.crowd import evaluate
 
     _show("crowd", lambda: evaluate(train, test, split=split, rolling=rolling), as_json)
+
+
+@app.command()
+def zones(
+    seeds: Annotated[int, typer.Option(min=1, help="So many simulated stores, about 5 s each.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Zones and dwell triggers of simulated shoppers with bodies, in a radio that the locator does not assume."""
+    from cli.evaluate.zones import evaluate
+
+    _show("zones", lambda: evaluate(seeds), as_json)
 
 
 promise(app, "eval", LATER)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from cli.evaluate.locate_baselines import Guess, baselines
+from cli.evaluate.locate_scans import place_errors
+from cli.evaluate.progress import working
 from cli.evaluate.radio_recordings import (
     Floats,
     Indices,
@@ -19,6 +21,7 @@ from cli.evaluate.radio_recordings import (
     read_survey,
     read_track,
 )
+from cli.evaluate.scan_recordings import is_scans
 from cloud.locate.filter import GridFilter
 from cloud.locate.radiomap import Grid, RadioMap
 
@@ -59,11 +62,16 @@ class Instant:
     counted: bool  # False while the walk is too young or too few sensors were heard
 
 
-def evaluate(survey: Path, sensors: Path, tracks: list[Path]) -> LocateReport:
+@working("eval locate: fitting a map, following the walks")
+def evaluate(survey: Path, sensors: Path, tracks: list[Path], window: int = 5) -> LocateReport:
     """Fit a radio map on the survey alone and follow each track by its past alone.
 
+    The survey is a parquet file of packets, or a CSV of scans; then the tracks are CSVs of scans too, and the plain
+    methods average the last `window` scans.
     Raises RecordingError with the file and the column when a file is not as expected, ValueError if no instant counts.
     """
+    if is_scans(survey):
+        return _of_scans(survey, sensors, tracks, window)
     receivers = read_sensors(sensors)
     surveyed = read_survey(survey, receivers)
     walks = [read_track(path, receivers) for path in tracks]
@@ -76,6 +84,15 @@ def evaluate(survey: Path, sensors: Path, tracks: list[Path]) -> LocateReport:
         for name, guess in baselines(surveyed, receivers).items()
     }
     per_track = {name: _figures([found]) for name, found in errors.items() if len(found)}
+    return LocateReport(total.mean_m, total.p50_m, total.p90_m, total.n, per_track, plain)
+
+
+def _of_scans(survey: Path, sensors: Path, tracks: list[Path], window: int) -> LocateReport:
+    located, guessed = place_errors(survey, sensors, tracks, window)
+    total = _figures(located)
+    names = [track_name(path, tracks) for path in tracks]
+    per_track = {name: _figures([found]) for name, found in zip(names, located, strict=True)}
+    plain = {name: _figures(found) for name, found in guessed.items()}
     return LocateReport(total.mean_m, total.p50_m, total.p90_m, total.n, per_track, plain)
 
 

@@ -31,8 +31,8 @@ SELECT (SELECT coalesce(sum(events), 0) FROM batch WHERE tenant_id = %(tenant)s)
 -- name: queue
 -- What is still to be done: batches not located, triggers whose time the story has passed.
 SELECT (SELECT count(*) FROM locate_queue WHERE tenant_id = %(tenant)s)
-     + (SELECT count(*) FROM trigger_due d JOIN store s USING (tenant_id, store_id)
-        WHERE d.tenant_id = %(tenant)s AND d.due_at <= s.located_until)
+     + (SELECT count(*) FROM trigger_due d JOIN store s USING (tenant_id, store_id) JOIN presence p USING (presence_id)
+        WHERE d.tenant_id = %(tenant)s AND d.due_at <= s.located_until AND (p.trusted OR p.left_at IS NOT NULL))
 
 -- name: node_there
 -- Whether a node stands in a store.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from cloud.locate.body import Bodies, directions
 from cloud.locate.evidence import Evidence, window_table
+from cloud.locate.fingerprints import Fingerprints
 from cloud.locate.motion import STATES, Motion
 from cloud.locate.radiomap import RadioMap
 
@@ -17,6 +19,7 @@ OFFSET_SD_DB = 1.0
 # What one node hears of one device beyond the map: the body that carries it, its antenna's bearing. It changes as
 # people turn, so it is forgotten. The same windows also taught the position, hence a quarter of their evidence only.
 BIAS_SD_DB = 1.0
+BIAS_BESIDE_BODY_SD_DB = 0.3  # where the body is estimated by itself little is left: chosen on simulated shoppers
 BIAS_DRIFT_DB2_PER_S = 0.03
 BIAS_EVIDENCE_SHARE = 0.25
 # Devices × cells worked on at once: their tables then fit a core's cache, twice as fast as all at once.
@@ -39,8 +42,14 @@ class GridFilter:
         walkable: npt.NDArray[np.bool_] | None = None,
         motion: Motion | None = None,
         offset_sd_db: float = OFFSET_SD_DB,
+        fingerprints: Fingerprints | None = None,
+        body_sd_db: float = 0.0,
     ) -> None:
-        """`walkable` (G,) is false where nobody can be: shelves, walls, the outside."""
+        """`walkable` (G,) is false where nobody can be: shelves, walls, the outside.
+
+        `fingerprints` are heeded instead of the map's law. `body_sd_db`: how much a body shadows what it carries (see
+        `body`), 0 for a beacon in the open.
+        """
         self._grid = radio_map.grid
         self._map = radio_map
         self._motion = motion or Motion()
@@ -52,7 +61,7 @@ class GridFilter:
         self._prior = (allowed / allowed.sum() / STATES).astype(np.float32)  # (G,), the same for every state
         self._walled = not allowed.all()
         self._steps: dict[float, tuple[Singles, Singles, Singles]] = {}
-        self._evidence = Evidence(radio_map)
+        self._evidence = fingerprints or Evidence(radio_map)
         self._dt_s = 1.0
         self._chunk = max(1, CHUNK_CELLS // self._grid.cells)
         self._free: list[int] = []
@@ -64,6 +73,11 @@ class GridFilter:
         self._bias_var = np.empty((0, radio_map.nodes), np.float32)
         self._packet_var = (radio_map.sd_db.reshape(radio_map.nodes, -1) ** 2).mean(axis=1)
         self._mean_square = radio_map.mean_dbm**2
+        self._map_var = 0.0 if radio_map.map_sd_db is None else (radio_map.map_sd_db**2).mean(axis=1)
+        self._bias_limit = (BIAS_BESIDE_BODY_SD_DB if body_sd_db > 0 else BIAS_SD_DB) ** 2
+        self._bodies = Bodies(body_sd_db)
+        turned = radio_map.nodes_xy if body_sd_db > 0 else None
+        self._towards = None if turned is None else directions(self._grid.centres, turned)
 
     # --- rows
 
@@ -79,7 +93,8 @@ class GridFilter:
         self._offset[rows] = 0.0
         self._offset_var[rows] = self._offset_sd**2
         self._bias[rows] = 0.0
-        self._bias_var[rows] = BIAS_SD_DB**2
+        self._bias_var[rows] = self._bias_limit
+        self._bodies.reset(rows)
         return rows
 
     def drop(self, rows: npt.ArrayLike) -> None:
@@ -109,7 +124,8 @@ class GridFilter:
         self._dt_s = _rounded(dt_s)
         changes, along_y, along_x = self._steps_for(self._dt_s)
         drifted = self._bias_var[: self._top] + np.float32(BIAS_DRIFT_DB2_PER_S * self._dt_s)
-        np.minimum(drifted, BIAS_SD_DB**2, out=self._bias_var[: self._top])
+        np.minimum(drifted, self._bias_limit, out=self._bias_var[: self._top])
+        self._bodies.turn(self._dt_s)
         lost = np.float32(min(1.0, self._motion.lost_per_s * self._dt_s))
         mixed = np.empty((self._chunk, STATES, self._grid.ny, self._grid.nx), np.float32)
         moved = np.empty_like(mixed)
@@ -150,6 +166,12 @@ class GridFilter:
             self._weigh(rows[part], rssi[part], packets[part], alive)
 
     def _weigh(self, rows: Rows, rssi: Singles, packets: Rows, alive: npt.NDArray[np.bool_] | None) -> None:
+        together = rows[-1] - rows[0] + 1 == len(rows)
+        at = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows  # a slice is worked on in place
+        belief = self._belief[at]
+        before = belief.sum(axis=1)
+        if self._towards is not None:
+            rssi = rssi - self._bodies.gain_db(rows, before @ self._towards.transpose(0, 2, 1))
         log_likelihood, offset, certainty = self._evidence.log_likelihood(
             rssi - self._bias[rows], packets, self._offset[rows], self._offset_var[rows], self._dt_s
         )
@@ -160,11 +182,8 @@ class GridFilter:
         if self._walled:
             log_likelihood[:, self._prior == 0] = -np.inf
         log_likelihood -= log_likelihood.max(axis=1, keepdims=True)
-        together = rows[-1] - rows[0] + 1 == len(rows)
-        at = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows  # a slice is worked on in place
-        belief = self._belief[at]
         likelihood = np.exp(log_likelihood)
-        where = belief.sum(axis=1) * likelihood
+        where = before * likelihood
         total = where.sum(axis=1, keepdims=True)
         astray = total[:, 0] < ASTRAY
         if astray.any():
@@ -177,13 +196,20 @@ class GridFilter:
             self._belief[rows] = belief
         self._offset[rows] = (where * offset).sum(axis=1)
         self._offset_var[rows] = 1.0 / (1.0 / self._offset_var[rows] + (where * certainty).sum(axis=1))
-        self._learn_bias(rows, rssi, packets, where)
+        self._learn(rows, rssi, packets, where)
 
-    def _learn_bias(self, rows: Rows, rssi: Singles, packets: Rows, where: Singles) -> None:
-        """Move each heard node's bias towards what its window leaves unexplained at the places now believed."""
+    def _learn(self, rows: Rows, rssi: Singles, packets: Rows, where: Singles) -> None:
+        """Move bodies and each heard node's bias towards what windows leave unexplained at the places now believed.
+
+        From `rssi` the body as it was known is taken off already.
+        """
         expected = where @ self._map.mean_dbm.T
         doubt = np.maximum(where @ self._mean_square.T - expected**2, 0.0) + self._packet_var / np.maximum(packets, 1)
         unexplained = rssi - expected - self._offset[rows][:, None]
+        if self._towards is not None:
+            towards = where @ self._towards.transpose(0, 2, 1)
+            beyond = unexplained - self._bias[rows] + self._bodies.gain_db(rows, towards)
+            self._bodies.learn(rows, towards, beyond, (packets > 0) / (doubt + self._map_var))
         gain = self._bias_var[rows] / (self._bias_var[rows] + doubt / BIAS_EVIDENCE_SHARE) * (packets > 0)
         self._bias[rows] += gain * (unexplained - self._bias[rows])
         self._bias_var[rows] *= 1.0 - gain

@@ -41,6 +41,7 @@ class Journal:
         with self.conn.cursor() as cursor:
             cursor.executemany(sql.begin_visit, [self._key | _visit(track) for track in story.began])
             cursor.executemany(sql.enter, [self._key | _entry(entered) for entered in story.entered])
+            cursor.executemany(sql.trust, [{"presence": t.presence_id, "trusted": t.trusted} for t in story.trusted])
             cursor.executemany(sql.leave, [{"presence": left.presence_id, "at": left.at_us} for left in story.left])
             cursor.executemany(sql.end_visit, [{"visit": t.visit_id, "seen": t.seen_us} for t in story.ended])
             if until_us - self._seen_us >= SEEN_EVERY_US:

@@ -70,7 +70,7 @@ FROM visit WHERE tenant_id = %(tenant)s AND store_id = %(store)s AND ended_at IS
 
 -- name: open_presence
 -- Zone presence that an earlier locator left open.
-SELECT p.presence_id, p.visit_id, p.zone, p.source, us(p.entered_at) FROM presence p JOIN visit v USING (visit_id)
+SELECT p.presence_id, p.visit_id, p.zone, p.source, us(p.entered_at), p.trusted FROM presence p JOIN visit v USING (visit_id)
 WHERE v.tenant_id = %(tenant)s AND v.store_id = %(store)s AND v.ended_at IS NULL AND p.left_at IS NULL
 
 -- name: queued
@@ -146,6 +146,10 @@ ON CONFLICT DO NOTHING
 -- name: ensure_day
 -- Make the day's partition of positions.
 SELECT ensure_day('position', at_us(%(at)s)::date)
+
+-- name: trust
+-- A stay became sure enough to act upon, or doubtful.
+UPDATE presence SET trusted = %(trusted)s WHERE presence_id = %(presence)s
 
 -- name: copy_positions
 -- Positions in bulk.

@@ -69,6 +69,7 @@ class RadioMap:
     sd_db: Singles  # (N, G) or (N,): spread of one packet around the true mean of its place; averages out over packets
     map_sd_db: Singles | None = None  # (N, G): doubt about the mean itself; does not average out while one stays there
     heard: Singles | None = None  # (N, G): probability that a 1 s window holds at least one packet
+    nodes_xy: Floats | None = None  # (N, 2) metres: on which side of a body a node is
 
     def __post_init__(self) -> None:
         nodes, cells = self.mean_dbm.shape
@@ -79,6 +80,8 @@ class RadioMap:
         for name, table in (("map_sd_db", self.map_sd_db), ("heard", self.heard)):
             if table is not None and table.shape != (nodes, cells):
                 raise ValueError(f"{name} has shape {table.shape}, expected {(nodes, cells)}")
+        if self.nodes_xy is not None and self.nodes_xy.shape != (nodes, 2):
+            raise ValueError(f"nodes_xy has shape {self.nodes_xy.shape}, expected {(nodes, 2)}")
 
     @property
     def nodes(self) -> int:
@@ -116,6 +119,7 @@ class RadioMap:
             sd_db=fit.packet_sd_db.astype(np.float32),
             map_sd_db=doubt.astype(np.float32),
             heard=_heard_of(fit, level, mean, packets),
+            nodes_xy=positions[:, :2],
         )
 
     @classmethod
@@ -140,6 +144,7 @@ class RadioMap:
             sd_db=np.full(len(positions), PACKET_SD_DB, np.float32),
             map_sd_db=np.full(level.shape, PATH_LOSS_SD_DB, np.float32),
             heard=_window_share(CLEAR_CHANNEL_SHARE * _reception(level)).astype(np.float32),
+            nodes_xy=positions[:, :2],
         )
 
     def to_bytes(self) -> bytes:
@@ -155,6 +160,7 @@ class RadioMap:
             sd_db=self.sd_db,
             map_sd_db=nothing if self.map_sd_db is None else self.map_sd_db,
             heard=nothing if self.heard is None else self.heard,
+            nodes_xy=nothing if self.nodes_xy is None else self.nodes_xy,
         )
         return out.getvalue()
 
@@ -166,12 +172,14 @@ class RadioMap:
                 raise ValueError("not a radio map of this format")
             x, y, cell_m, nx, ny = archive["grid"].tolist()
             mean, sd, doubt, heard = (archive[name] for name in ("mean_dbm", "sd_db", "map_sd_db", "heard"))
+            nodes_xy = archive["nodes_xy"] if "nodes_xy" in archive else np.empty(0)  # maps of before 1.0 lack it
         return cls(
             grid=Grid((x, y), cell_m, int(nx), int(ny)),
             mean_dbm=mean,
             sd_db=sd,
             map_sd_db=doubt if doubt.size else None,
             heard=heard if heard.size else None,
+            nodes_xy=nodes_xy if nodes_xy.size else None,
         )
 
 

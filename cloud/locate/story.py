@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.locate.directory import Person
-from cloud.locate.heat import HeatBucket
 from cloud.locate.hindsight import Trail
 from cloud.locate.radiomap import Grid, RadioMap
 
@@ -35,8 +34,6 @@ class Track:
     vouched: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Zones whose own node says that the subject is there: since when, and how sure it is."""
     trail: Trail = field(default_factory=Trail)
-    touched: npt.NDArray[np.bool_] | None = None
-    """Cells that this visit has been in, so that heat counts it once a cell."""
 
 
 @dataclass(slots=True)
@@ -50,6 +47,8 @@ class OpenPresence:
     """When it began as told at first."""
     revised: int = 0
     """How often the beginning was told once more."""
+    trusted: bool = True
+    """Whether the subject is, just now, surely enough there for something to be done about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,14 @@ class Revised:
 
 
 @dataclass(frozen=True, slots=True)
+class Trusted:
+    """A presence became sure enough to act upon, or too doubtful, though it goes on."""
+
+    presence_id: int
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     presence_id: int
     at_us: int
@@ -84,11 +91,10 @@ class Story:
     ended: list[Track] = field(default_factory=list)
     entered: list[Entered] = field(default_factory=list)
     revised: list[Revised] = field(default_factory=list)
+    trusted: list[Trusted] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     positions: list[tuple[int, int, float, float, float]] = field(default_factory=list)
     """time_us, visit_id, x_m, y_m, spread_m."""
-    heat: dict[int, HeatBucket] = field(default_factory=dict)
-    """By the bucket's beginning, microseconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,13 @@ def zone_masks(grid: Grid, polygons: Sequence[Sequence[tuple[float, float]]]) ->
     return masks
 
 
+def zones_apart(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(Z, Z) which zones (Z, G) have no cell in common."""
+    cells = masks.astype(np.float32)
+    apart: npt.NDArray[np.bool_] = cells @ cells.T == 0
+    return apart
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """A subject (by row) entered or left a zone (by index) at an instant that lies in the past."""
@@ -48,6 +55,8 @@ class ZoneStates:
     """For each row and zone: inside or not, and since when the belief has been rising or falling."""
 
     zones: int
+    apart: npt.NDArray[np.bool_] | None = None
+    """(zones, zones): which share no floor, so that to be in one is to have left the other."""
     inside: npt.NDArray[np.bool_] = field(init=False)
     _rising_us: npt.NDArray[np.int64] = field(init=False)
     _falling_us: npt.NDArray[np.int64] = field(init=False)
@@ -77,7 +86,13 @@ class ZoneStates:
         falling = np.where(belief < RISE, np.where(falling == 0, middle, falling), 0)
         enters = ~inside & (belief >= ENTER) & (at_us - rising >= ENTER_AFTER_US)
         leaves = inside & (belief < LEAVE) & (at_us - falling >= LEAVE_AFTER_US)
-        self._rising_us[rows], self._falling_us[rows] = rising, falling
+        self._rising_us[rows] = rising
+        if self.apart is not None:  # whoever came into another zone left this one when that one's belief began to rise
+            elsewhere = enters @ self.apart
+            since = (np.where(enters, rising, 0)[:, :, None] * self.apart).max(axis=1)
+            falling = np.where(inside & elsewhere, since, falling)
+            leaves |= inside & elsewhere
+        self._falling_us[rows] = falling
         self.inside[rows] = (inside | enters) & ~leaves
         found = [
             Crossing(int(rows[i]), int(z), True, int(rising[i, z]), float(belief[i, z])) for i, z in np.argwhere(enters)

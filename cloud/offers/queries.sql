@@ -1,14 +1,16 @@
 -- name: next_due
--- When the next trigger may have to be decided.
-SELECT us(min(due_at)) FROM trigger_due
+-- When the next trigger may have to be decided. One of a doubtful stay waits for the story to be told on.
+SELECT us(min(d.due_at)) FROM trigger_due d JOIN presence p USING (presence_id)
+WHERE p.trusted OR p.left_at IS NOT NULL
 
 -- name: due
 -- Triggers whose time has come and whose store's story is told nearly that far (a second of grace: evidence up to
 -- a second before the instant is all that a decision in time can have). Taken one at a time by whichever worker is free.
 SELECT d.presence_id, d.tenant_id, d.campaign, d.store_id, d.visit_id, d.member_id, d.due_at, s.tz,
-       (p.left_at IS NULL OR p.left_at >= d.due_at) AS stayed
+       (p.trusted AND (p.left_at IS NULL OR p.left_at >= d.due_at)) AS stayed
 FROM trigger_due d JOIN store s USING (tenant_id, store_id) JOIN presence p USING (presence_id)
 WHERE d.due_at <= at_us(%(now)s) AND s.located_until >= d.due_at - interval '1 second'
+  AND (p.trusted OR p.left_at IS NOT NULL)
 ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
 
 -- name: done

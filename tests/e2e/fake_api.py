@@ -173,7 +173,7 @@ def staff_routes(fake: Fake) -> APIRouter:
 
     @api.get("/stores/{store}/crowd")
     def crowd(store: str, from_us: int, to_us: int, step: int) -> dict[str, Any]:
-        few = {"estimate": None, "less_than": None, "low": None, "high": None}
+        few: dict[str, Any] = {"estimate": None, "less_than": None, "low": None, "high": None}
         slots = [few | {"at_us": at_us} for at_us in range(from_us, to_us, step * 1_000_000)]
         if not fake.empty:
             slots[-2] |= {"estimate": 41.6, "low": 33.2, "high": 52.8}

@@ -30,7 +30,8 @@ from contract.orders import (
 from contract.topics import NAME, NodeAddress
 from edge import claim, safe_mode
 from edge.config import LISTS, SECTIONS, ConfigError, NodeConfig, parse_config
-from edge.config_check import EXAMPLE, problem_fields, summary
+from edge.config_check import EXAMPLE, problem_fields
+from edge.config_summary import summary
 from edge.daykey import DayKey
 from edge.desired import DesiredConfig
 from edge.doctor.bluetooth import bluez_version

@@ -1,5 +1,6 @@
 """Every route × every role × own and foreign tenant, generated from the application: a new route cannot slip past."""
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ from fastapi.routing import APIRoute
 from cloud.access import PUBLIC, STAFF_ROLES, Call, allow, api_routes, deny_by_default, roles_of
 from cloud.api import make_app
 from cloud.config import Settings
+from cloud.places.geojson import write_floor
+from cloud.places.models import Plan
 from tests.conftest import Database
 from tests.integration.cloud_support import (
     CAMPAIGN,
@@ -38,6 +41,10 @@ SECRET = "beta-only"
 HEARD = {name: PLAN["beacons"][0][name] for name in ("uuid", "major", "minor")} | {"from_us": 0, "to_us": 10_000_000}
 SPAN = {"from_us": 0, "to_us": NOON_US + 10**10}
 POINT = {"x_m": 1, "y_m": 1, "node": "node-1", "mean_dbm": -60, "sd_db": 2, "n": 20}
+WALK = b"x_m,y_m,node,mean_dbm,sd_db,n\n1,1,node-1,-60,2,20\n"
+DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+SHOP = Plan.model_validate(PLAN)
+FLOOR_0 = write_floor(SHOP, SHOP.floors[0], "metres")
 LINE = {"line_no": 1, "sku": "1", "name": "Coffee", "category": "coffee", "qty": 1000, "unit_price": 500, "amount": 500}
 RECEIPT = {"receipt_uid": "m-1", "till": "1", "at_us": NOON_US, "kind": "sale", "currency": "EUR", "total": 500,
            "lines": [LINE]}  # fmt: skip
@@ -63,6 +70,9 @@ class Example:
     own: int = 200
     foreign: frozenset[int] = field(default_factory=lambda: frozenset({404}))
     streams: bool = False
+    content: bytes | None = None
+    """A body that is no JSON."""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 ANY_OWN = frozenset({200, 201, 204})
@@ -81,6 +91,17 @@ EXAMPLES: dict[str, Example] = {
     # A store's name is the tenant's own: putting a name that another tenant has makes a store of ours.
     "PUT /v1/stores/{store}": Example(body=lambda i: PLAN, own=204, foreign=frozenset({204, 409})),
     "GET /v1/stores/{store}/plan": Example(),
+    "GET /v1/stores/{store}/plans": Example(),
+    "GET /v1/stores/{store}/rings": Example(),
+    "GET /v1/stores/{store}/floors/{floor}/geojson": Example(),
+    "PUT /v1/stores/{store}/floors/{floor}/geojson": Example(body=lambda i: FLOOR_0, own=204),
+    "GET /v1/stores/{store}/floors/{floor}/coverage": Example(),
+    "POST /v1/stores/{store}/images": Example(content=DOT, own=201),
+    "GET /v1/stores/{store}/images/{image}": Example(own=404),
+    "POST /v1/stores/{store}/surveys": Example(content=WALK, own=201),
+    "GET /v1/stores/{store}/surveys": Example(),
+    "GET /v1/stores/{store}/findings": Example(),
+    "POST /v1/stores/{store}/findings/{finding}/close": Example(own=404),
     "PUT /v1/stores/{store}/floors/{floor}/survey": Example(body=lambda i: {"points": [POINT]}),
     "GET /v1/stores/{store}/heard": Example(query=lambda i: HEARD),
     "GET /v1/stores/{store}/nodes": Example(),
@@ -98,9 +119,14 @@ EXAMPLES: dict[str, Example] = {
     "GET /v1/stores/{store}/now": Example(),
     "GET /v1/stores/{store}/live": Example(streams=True),
     "GET /v1/stores/{store}/heatmap": Example(query=lambda i: SPAN),
+    "GET /v1/stores/{store}/flows": Example(query=lambda i: SPAN),
+    "GET /v1/stores/{store}/funnel": Example(query=lambda i: SPAN),
+    "GET /v1/stores/{store}/panel": Example(query=lambda i: SPAN),
     "GET /v1/stores/{store}/zones": Example(query=lambda i: SPAN),
     "GET /v1/stores/{store}/tracks": Example(query=lambda i: SPAN),
     "GET /v1/stores/{store}/visits": Example(),
+    "GET /v1/stores/{store}/visits/rule": Example(),
+    "PUT /v1/stores/{store}/visits/rule": Example(body=lambda i: {"ends_after_s": 10_800}, own=204),
     "GET /v1/stores/{store}/crowd": Example(query=lambda i: {"from_us": NOON_US - 10**9, "to_us": NOON_US}),
     "POST /v1/stores/{store}/crowd/counts": Example(body=lambda i: {"at_us": NOON_US, "people": 12}),
     "GET /v1/dead-letters": Example(foreign=ANY_OWN),
@@ -110,6 +136,13 @@ EXAMPLES: dict[str, Example] = {
     "POST /v1/members/{card}/tags": Example(body=lambda i: {"epc": "e28011700000020a"}, own=204),
     "POST /v1/receipts": Example(body=_receipt, foreign=REFUSED),
     "GET /v1/receipts": Example(query=lambda i: {"store": i.store}),
+    "GET /v1/receipts/quarantine": Example(foreign=ANY_OWN),
+    "POST /v1/receipts/quarantine/retry": Example(foreign=ANY_OWN),
+    "POST /v1/receipts/quarantine/{quarantine_id}/retry": Example(body=lambda i: {}, own=404),
+    "POST /v1/receipts/quarantine/{quarantine_id}/discard": Example(own=404),
+    "GET /v1/receipts/identified": Example(
+        query=lambda i: {"store": i.store, "first": "2026-11-01", "last": "2026-11-30"}
+    ),
     "GET /v1/segments": Example(foreign=ANY_OWN),
     "POST /v1/segments": Example(body=lambda i: SEGMENT, own=204, foreign=ANY_OWN),
     "GET /v1/offers": Example(foreign=ANY_OWN),
@@ -120,6 +153,15 @@ EXAMPLES: dict[str, Example] = {
     ),
     "POST /v1/campaigns/{campaign}/{action}": Example(own=204),
     "GET /v1/campaigns/{campaign}/result": Example(),
+    "POST /v1/members/{card}/adjustments": Example(
+        body=lambda i: {"amount": 5, "reason": "sorry"}, headers={"Idempotency-Key": "1"}, own=201
+    ),
+    "GET /v1/points/adjustments": Example(foreign=ANY_OWN),
+    "POST /v1/points/adjustments/{adjustment}/{decision}": Example(own=404),
+    "GET /v1/points/liability": Example(foreign=ANY_OWN),
+    "GET /v1/points/breakage": Example(foreign=ANY_OWN),
+    "GET /app/v1/points": Example(foreign=ANY_OWN),
+    "GET /app/v1/points/history": Example(foreign=ANY_OWN),
     "DELETE /app/v1/session": Example(own=204, foreign=ANY_OWN),
     "GET /app/v1/me": Example(foreign=ANY_OWN),
     "GET /app/v1/consents": Example(foreign=ANY_OWN),
@@ -167,13 +209,16 @@ class Scene:
         method, path = name.split(" ")
         example = EXAMPLES[name]
         named = {"store": ids.store, "node": "node-1", "campaign": ids.campaign, "card": ids.card, "push_id": ids.push}
-        path = path.format(**named, floor="0", action="start")
+        named |= {"floor": "0", "action": "start", "image": "0" * 64, "decision": "approve"}
+        path = path.format(**named, finding=0, quarantine_id=0, adjustment=0)
         body = example.body(ids)
-        how = {"json": body} if body is not None else {}
+        how: dict[str, Any] = {"json": body} if body is not None else {}
+        if example.content is not None:
+            how = {"content": example.content}
         if example.streams and key is not None:
             status, events = self.api.events(path, key)
             return status, "".join(events)
-        answer = self.api.call(method, path, key, params=example.query(ids), **how)
+        answer = self.api.call(method, path, key, params=example.query(ids), headers=example.headers, **how)
         return answer.status_code, answer.text
 
 

@@ -72,8 +72,9 @@ def test_a_line_is_rounded_half_away_from_zero(
     api: Api, till: str, qty: int, price: int, discount: int, amount: int
 ) -> None:
     line = LINE | {"qty": qty, "unit_price": price, "discount": discount, "amount": amount}
-    assert post(api, till, receipt(lines=[line])) == (200, {"stored": 1, "duplicates": 0})
-    status, _ = post(api, till, receipt("r-2", lines=[line | {"amount": amount + 1}]))
+    kind = "sale" if qty > 0 else "return"
+    assert post(api, till, receipt(lines=[line], kind=kind)) == (200, {"stored": 1, "duplicates": 0})
+    status, _ = post(api, till, receipt("r-2", lines=[line | {"amount": amount + 1}], kind=kind))
     assert status == 422
 
 

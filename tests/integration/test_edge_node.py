@@ -254,7 +254,7 @@ departed_s = 1.0
             end(node)
             began = len(store.statuses)
             until(lambda: "departed" in states(taken), "what was taken has departed", left)
-            until(lambda n=began: len(store.statuses) > n, "the node is online", left)
+            until(lambda: len(store.statuses) > began, "the node is online", left)  # noqa: B023
             node.kill()
             node.wait()
     assert states(taken) == ["arrived", "departed"]

@@ -34,8 +34,12 @@ SERVICE_STATEMENTS = {
         "join_visit",
         "set_join_state",
         "count_conversions",
+        "begin_import",
+        "import_goes_on",
+        "import_is_done",
     },
     "cloud.members": {"sensed", "sensed_tags"},
+    "cloud.points": {"tenants", "bind", "sweep", "close_day", "faults"},
     "cloud.places": {
         "due_plans",
         "set_applied",

@@ -69,7 +69,7 @@ def test_several_tracks_follow_one_flag_or_each_its_own(
     assert set(report) == {"mean_m", "p50_m", "p90_m", "n", "per_track", "baselines"}
     assert {name: figures["n"] for name, figures in report["per_track"].items()} == {"a": 6, "b": 6}
     assert report["n"] == 12  # 2.0, 2.5 … 4.5 s of two walks that end at 4.75 s
-    assert set(report["baselines"]) == {"nearest", "centroid", "knn"}
+    assert set(report["baselines"]) == {"strongest", "centroid", "multilateration", "knn"}
 
 
 def test_for_people_it_is_a_table_with_a_line_a_track_and_a_baseline(
@@ -78,7 +78,7 @@ def test_for_people_it_is_a_table_with_a_line_a_track_and_a_baseline(
     assert _run(_locate(folder, "--tracks", str(folder / "a.csv"))) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["mean", "m", "p50", "m", "p90", "m", "n"]
-    assert {line[0] for line in lines[2:] if line} == {"a", "plain", "nearest", "centroid", "knn"}
+    assert {line[0] for line in lines[2:] if line} == {"a", "plain", "strongest", "centroid", "multilateration", "knn"}
 
 
 def test_tracks_of_one_name_in_two_folders_are_both_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

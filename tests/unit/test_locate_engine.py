@@ -1,4 +1,4 @@
-"""One store's story told by the engine: visits, zones, heat, and who stays out of them."""
+"""One store's story told by the engine: visits, zones, and who stays out of them."""
 
 import itertools
 from uuid import UUID
@@ -9,7 +9,6 @@ import pytest
 
 from cloud.locate.directory import Directory, Person
 from cloud.locate.engine import AWAY_AFTER_US, VISIT_ENDS_AFTER_US, Engine
-from cloud.locate.heat import BUCKET_US
 from cloud.locate.radiomap import Grid, RadioMap
 from cloud.locate.story import Heard, Site
 from cloud.locate.zones import zone_masks
@@ -99,7 +98,6 @@ def test_unknown_tokens_and_pseudonyms_leave_no_trace(engine: Engine) -> None:
         engine.step(START + kind * 1_000_000, heard(kind, 123, FAR_OFF, 1), ALIVE)
     assert not engine.story.began
     assert not engine.story.positions
-    assert not engine.story.heat
 
 
 def test_a_revoked_consent_ends_the_visit_at_once_and_forgets_the_belief(engine: Engine) -> None:
@@ -113,20 +111,9 @@ def test_a_revoked_consent_ends_the_visit_at_once_and_forgets_the_belief(engine:
     assert len(engine.story.began) == 1, "the token is not resolved any more"
 
 
-def test_assets_are_tracked_and_not_counted(engine: Engine) -> None:
+def test_assets_are_tracked(engine: Engine) -> None:
     stay(engine, FAR_OFF, 0, 10, kind=SubjectKind.BEACON)
     assert engine.story.positions
-    assert not engine.story.heat
-
-
-def test_heat_holds_the_seconds_of_presence_and_counts_a_visit_once_a_cell(engine: Engine) -> None:
-    stay(engine, IN_THE_SHELF, 0, 30)
-    seconds = sum(bucket.seconds.sum() for bucket in engine.story.heat.values())
-    visits = sum(bucket.visits for bucket in engine.story.heat.values())
-    assert seconds == pytest.approx(30, abs=0.5)
-    assert isinstance(visits, np.ndarray)
-    assert visits.max() == 1
-    assert all(at % BUCKET_US == 0 for at in engine.story.heat)
 
 
 def test_a_nodes_word_alone_opens_a_stay_of_somebody_not_seen_otherwise(engine: Engine) -> None:
@@ -171,3 +158,14 @@ def test_tokens_of_the_slot_before_and_after_are_the_member_too() -> None:
     slot = token_slot(START)
     for near, expected in ((slot - 2, None), (slot - 1, ADA), (slot, ADA), (slot + 1, ADA), (slot + 2, None)):
         assert directory.resolve(SubjectKind.TOKEN, member_token(KEY, near), START) == expected
+
+
+def test_a_stay_that_becomes_doubtful_goes_on_but_is_not_trusted_until_it_is_sure_again(engine: Engine) -> None:
+    stay(engine, IN_THE_SHELF, 0, 15)
+    stay(engine, (7.9, 7.0), 15, 40)  # on the shelf's edge
+    stay(engine, IN_THE_SHELF, 40, 60)
+    (present,) = engine.story.entered[-1:]
+    told = [t for t in engine.story.trusted if t.presence_id == present.presence_id]
+    doubts = [not t.trusted for t in told]
+    assert doubts and all(a != b for a, b in itertools.pairwise(doubts)), "told only when it changes"
+    assert not doubts[-1], "at the end the shelf is sure"

@@ -102,7 +102,7 @@ def test_a_map_comes_back_from_its_bytes(bare: bool) -> None:
     before = RadioMap(HALL, whole.mean_dbm, whole.sd_db) if bare else whole
     after = RadioMap.from_bytes(before.to_bytes())
     assert after.grid == before.grid
-    for name in ("mean_dbm", "sd_db", "map_sd_db", "heard"):
+    for name in ("mean_dbm", "sd_db", "map_sd_db", "heard", "nodes_xy"):
         old, new = getattr(before, name), getattr(after, name)
         assert (old is None and new is None) or np.array_equal(old, new)
 

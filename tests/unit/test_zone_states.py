@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.locate.radiomap import Grid
-from cloud.locate.zones import ENTER, ENTER_AFTER_US, LEAVE, LEAVE_AFTER_US, RISE, Crossing, ZoneStates, zone_masks
+from cloud.locate.zones import (
+    ENTER,
+    ENTER_AFTER_US,
+    LEAVE,
+    LEAVE_AFTER_US,
+    RISE,
+    Crossing,
+    ZoneStates,
+    zone_masks,
+    zones_apart,
+)
 
 STEP = 500_000
 ROW = np.array([0])
@@ -114,3 +124,21 @@ MASKS = [
 def test_a_zone_holds_the_cells_whose_centres_lie_in_it(polygon: list[tuple[float, float]], cells: set[int]) -> None:
     (mask,) = zone_masks(GRID, [polygon])
     assert set(np.flatnonzero(mask).tolist()) == cells
+
+
+def test_who_enters_a_zone_leaves_the_one_that_shares_no_floor_with_it_at_that_instant() -> None:
+    left, right = np.zeros((2, GRID.cells), bool)
+    left[:6], right[6:] = True, True
+    whole = np.ones(GRID.cells, bool)
+    apart = zones_apart(np.stack([left, right, whole]))
+    assert apart.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+    made = ZoneStates(3, apart)
+    made.reset(ROW)
+    found = []
+    for step in range(1, 21):
+        there = np.array([[0.75, 0.25, 1.0]] if step <= 8 else [[0.25, 0.75, 1.0]])
+        found += made.update(ROW, there, step * STEP, STEP)
+    entered = {c.zone: c.at_us for c in found if c.entered}
+    left_at = {c.zone: c.at_us for c in found if not c.entered}
+    assert set(entered) == {0, 1, 2}
+    assert left_at == {0: entered[1]}
