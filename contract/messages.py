@@ -8,6 +8,8 @@ import msgspec
 from contract.identity import SubjectKind
 
 VERSION = 1
+DIGEST_DIGITS = 8
+"""Of a payload's digest in an ack: that two batches of one name agree in 32 bits by chance is told as a dead letter."""
 
 MAX_BYTES = 256 * 1024
 """The largest payload taken; a full batch of 5,000 sightings has about 110 KiB."""
@@ -167,6 +169,19 @@ class Ack(msgspec.Struct, frozen=True):
     stored: tuple[tuple[int, int], ...] = ()
     """Ranges of seq, both ends included."""
     rejected: tuple[Rejection, ...] = ()
+    digests: str = ""
+    """DIGEST_DIGITS for each batch in `stored`, in that order: what `codec.digest_of` its payload begins with. On a
+    copied card another batch may have the name; a node deletes only the one that is stored. Early clouds sent none."""
+
+    def names(self, seq: int, digest: str) -> bool:
+        """Whether the batch of this number, with the payload of this digest (hexadecimal), is stored."""
+        at = 0
+        for first, last in self.stored:
+            if first <= seq <= last:
+                at += (seq - first) * DIGEST_DIGITS
+                return not self.digests or self.digests[at : at + DIGEST_DIGITS] == digest[:DIGEST_DIGITS]
+            at += max(last - first + 1, 0) * DIGEST_DIGITS
+        return False
 
 
 def ranges(seqs: Iterable[int]) -> tuple[tuple[int, int], ...]:

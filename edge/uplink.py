@@ -18,7 +18,7 @@ from functools import partial
 import paho.mqtt.client as mqtt
 
 from contract.clock import Clock
-from contract.codec import CONTENT_TYPE, decode_small, encode_small, event_id
+from contract.codec import CONTENT_TYPE, decode_small, digest_of, encode_small, event_id
 from contract.errors import ContractError
 from contract.messages import Ack, Health, ranges
 from contract.topics import ORDERS, NodeAddress, Stream
@@ -56,6 +56,7 @@ class _Flight:
     due: float
     attempt: int
     info: mqtt.MQTTMessageInfo
+    digest: str
     begun: float
     """When it was sent for the first time, monotonic seconds."""
 
@@ -288,9 +289,8 @@ class Uplink:
 
     def _settle_acks(self) -> None:
         acks = list(self._acks)
-        # What we never sent is another's of this name, on a copy of this card: ours has yet to be told, and judged.
-        spans = [span for ack in acks for span in ack.stored]
-        stored = {seq for seq in self._flights if any(first <= seq <= last for first, last in spans)}
+        # What we never sent, or has another content, is of a copy of this card: ours has yet to be told, and judged.
+        stored = {seq for seq, flight in self._flights.items() if any(ack.names(seq, flight.digest) for ack in acks)}
         refused = {one.seq: one.reason for ack in acks for one in ack.rejected if one.seq in self._flights}
         if stored:
             self._outbox.delete(ranges(stored))
@@ -355,4 +355,5 @@ class Uplink:
         )
         self.sent += 1
         begun = self._flights[batch.seq].begun if batch.seq in self._flights else now
-        self._flights[batch.seq] = _Flight(now + resend_after_s(attempt), attempt, info, begun)
+        digest = digest_of(batch.payload).hex()
+        self._flights[batch.seq] = _Flight(now + resend_after_s(attempt), attempt, info, digest, begun)

@@ -41,7 +41,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except httpx.HTTPError as error:
-        print(f"the product does not take the run: {error}", file=sys.stderr)
+        print(f"the product does not take the run: {type(error).__name__} {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -7,7 +7,6 @@ Several processes do this at once. Whatever two of them may both write (a name t
 written in the order of the names, so that they wait for each other and never for one another.
 """
 
-import hashlib
 import json
 import logging
 import time
@@ -101,7 +100,8 @@ class Received:
 class Outcome:
     """What to tell each node, by node and epoch."""
 
-    stored: dict[tuple[NodeAddress, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    stored: dict[tuple[NodeAddress, str], dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
+    """Digests of payloads by seq."""
     rejected: dict[tuple[NodeAddress, str], list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     orders: list[Order] = field(default_factory=list)
     """What cloud.fleet answers."""
@@ -112,8 +112,8 @@ class Outcome:
 
     def add(self, other: "Outcome") -> None:
         """Take in what became of other messages."""
-        for key, seqs in other.stored.items():
-            self.stored[key] += seqs
+        for key, digests in other.stored.items():
+            self.stored[key] |= digests
         for key, refusals in other.rejected.items():
             self.rejected[key] += refusals
         self.orders += other.orders
@@ -228,7 +228,7 @@ class Store:
         if not EARLIEST_US <= header.t0 <= LATEST_US:
             raise BadTime(f"t0 {header.t0} is outside 2020 to 2100")
         name = (header.tenant, header.node, header.epoch, header.seq)
-        digest = hashlib.blake2b(message.payload, digest_size=16).digest()
+        digest = codec.digest_of(message.payload)
         return Received(message, address, self._nodes.key(conn, address), batch, name, digest)
 
     def _is_known(self, conn: Connection[TupleRow], address: NodeAddress) -> bool:
@@ -263,13 +263,13 @@ class Store:
         )
         if written.rowcount == len(received):  # as nearly always: all new, none twice
             for one in received:
-                outcome.stored[one.address, one.name[2]].append(one.name[3])
+                outcome.stored[one.address, one.name[2]][one.name[3]] = one.digest
             return list(received)
         new = {(tenant, node, epoch.hex, seq) for tenant, node, epoch, seq in written}
         for one in received:
             known = unique[one.name].digest if one.name in new else self._digest(conn, one.name)
             if known == one.digest:
-                outcome.stored[one.address, one.name[2]].append(one.name[3])
+                outcome.stored[one.address, one.name[2]][one.name[3]] = one.digest
             else:
                 self._bury(conn, one.message, NameTaken(f"batch {one.name[3]} of {one.address}"), outcome)
         return [one for name, one in unique.items() if name in new]
@@ -340,7 +340,7 @@ class Store:
                 "reason": error.reason,
                 "detail": str(error)[:500].replace("\x00", "\ufffd"),
                 "payload": message.payload,
-                "digest": hashlib.blake2b(message.payload, digest_size=16).digest(),
+                "digest": codec.digest_of(message.payload),
             },
         )
         outcome.buried += 1

@@ -21,7 +21,7 @@ from cloud.config import Settings
 from cloud.ingest.session import BrokerAway, Session
 from cloud.ingest.store import Message, Outcome, Store
 from contract.codec import encode_small
-from contract.messages import Ack, Rejection, ranges
+from contract.messages import DIGEST_DIGITS, Ack, Rejection, ranges
 from contract.topics import ALL_STATUS, SHARED_UP
 
 log = logging.getLogger(__name__)
@@ -172,10 +172,12 @@ def acks(outcome: Outcome) -> list[tuple[str, bytes]]:
     """One ack a node and epoch, as topic and payload: the ranges that the database holds, and what it refused."""
     told = []
     for address, epoch in outcome.stored.keys() | outcome.rejected.keys():
+        digests = outcome.stored.get((address, epoch), {})
         ack = Ack(
             epoch=epoch,
-            stored=ranges(outcome.stored.get((address, epoch), [])),
+            stored=ranges(digests),
             rejected=tuple(Rejection(*r) for r in outcome.rejected.get((address, epoch), [])),
+            digests="".join([digests[seq].hex()[:DIGEST_DIGITS] for seq in sorted(digests)]),
         )
         told.append((address.down("ack"), encode_small(ack)))
     return told

@@ -89,7 +89,7 @@ class ZoneStates:
         self._rising_us[rows] = rising
         if self.apart is not None:  # whoever came into another zone left this one when that one's belief began to rise
             elsewhere = enters @ self.apart
-            since = (np.where(enters, rising, 0)[:, :, None] * self.apart).max(axis=1)
+            since = (np.where(enters, rising, 0)[:, :, None] * self.apart).max(axis=1, initial=0)
             falling = np.where(inside & elsewhere, since, falling)
             leaves |= inside & elsewhere
         self._falling_us[rows] = falling

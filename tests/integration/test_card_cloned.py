@@ -1,6 +1,5 @@
 """A card that was wiped or copied: names never clash unnoticed, and whatever is not stored is kept and told."""
 
-import hashlib
 import shutil
 import sqlite3
 import threading
@@ -16,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from cli.stack.broker import Broker
 from contract.clock import SystemClock
-from contract.codec import decode_small, encode_small
+from contract.codec import decode_small, digest_of, encode_small
 from contract.messages import Ack, Health
 from edge import broker as edge_broker
 from edge.outbox import Outbox
@@ -46,7 +45,7 @@ class Card:
 
     def _made(self, epoch: str, seq: int, mark: int) -> bytes:
         payload = sightings_payload(NODE, epoch, seq, mark=mark)
-        self.accepted[hashlib.blake2b(payload, digest_size=16).digest()] = epoch, seq
+        self.accepted[digest_of(payload)] = epoch, seq
         return payload
 
     def is_empty(self) -> bool:

@@ -86,7 +86,7 @@ class DictLedger:
             else:
                 if name not in self.names and not rows[name, message.payload]:
                     rows[name, message.payload] += 1
-                outcome.stored[address, name[0]].append(name[1])
+                outcome.stored[address, name[0]][name[1]] = codec.digest_of(message.payload)
         if crash:
             raise Crash
         self.names, self.rows, self.dead = names, rows, dead

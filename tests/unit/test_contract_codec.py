@@ -16,6 +16,7 @@ from contract.codec import (
     column_values,
     decode,
     decode_small,
+    digest_of,
     encode,
     encode_json,
     encode_small,
@@ -533,3 +534,12 @@ NO_ID = ["", "7", f"{'a' * 32}/", f"{'a' * 32}/0", f"{'A' * 32}/1", f"{'a' * 32}
 def test_a_batchs_id_reads_back_and_nothing_else_does(text: str) -> None:
     assert read_event_id(event_id("0f" * 16, 2**63 - 1)) == ("0f" * 16, 2**63 - 1)
     assert read_event_id(text) is None
+
+
+def test_an_ack_names_a_batch_by_its_number_and_its_content() -> None:
+    first, other, last = (digest_of(text).hex() for text in (b"1", b"2", b"9"))
+    ack = Ack("0f" * 16, ((1, 2), (9, 9)), digests="".join(digest[:8] for digest in (first, other, last)))
+    assert ack.names(1, first) and ack.names(2, other) and ack.names(9, last)
+    assert not ack.names(1, other) and not ack.names(9, first), "another content of that name"
+    assert not ack.names(3, first)
+    assert Ack("0f" * 16, ((1, 2),)).names(2, last), "an early cloud told numbers only"

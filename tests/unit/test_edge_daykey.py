@@ -418,14 +418,17 @@ BENT = [
 ]
 
 
-@pytest.mark.parametrize(("part", "value"), BENT)
+@pytest.mark.parametrize(("part", "value"), [pytest.param(*b, id=f"{i} {b[0]}") for i, b in enumerate(BENT)])
 def test_an_offer_of_which_any_part_was_changed_is_worth_nothing(part: str, value: object) -> None:
     asking, _, offer = exchange()
     asking.on_message(msgspec.structs.replace(offer, **{part: value}))
     assert asking.held is None
 
 
-@pytest.mark.parametrize(("part", "value"), [b for b in BENT if b[0] not in ("to", "sealed", "asked")])
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [pytest.param(*b, id=f"{i} {b[0]}") for i, b in enumerate(BENT) if b[0] not in ("to", "sealed", "asked")],
+)
 def test_a_want_of_which_any_part_was_changed_is_not_answered(part: str, value: object) -> None:
     _, want, _ = exchange()
     assert holder().on_message(msgspec.structs.replace(want, **{part: value})) == []

@@ -142,3 +142,9 @@ def test_who_enters_a_zone_leaves_the_one_that_shares_no_floor_with_it_at_that_i
     left_at = {c.zone: c.at_us for c in found if not c.entered}
     assert set(entered) == {0, 1, 2}
     assert left_at == {0: entered[1]}
+
+
+def test_a_floor_without_zones_has_nobody_in_any() -> None:
+    none = ZoneStates(0, zones_apart(np.zeros((0, GRID.cells), bool)))
+    none.reset(ROW)
+    assert none.update(ROW, np.zeros((1, 0)), STEP, STEP) == []
