@@ -31,6 +31,7 @@ app = typer.Typer(add_completion=False)
 
 TENANT = "demo"
 HISTORY_DAY_S = 20
+TOLD_EVERY_S = 60.0
 """Roughly what a day of history takes: the clock begins so much earlier, so that live begins at a busy minute."""
 SETTING_UP_US = 180 * 1_000_000
 """History ends when the store is set up, at most so long after the clock began."""
@@ -259,6 +260,7 @@ def _watch(store: SimulatedStore, for_s: float | None, console: Console) -> None
     deadline = time.monotonic() + for_s if for_s is not None else None
     campaign, place = store.scenario.campaign.campaign, store.scenario.store.store
     stored = None
+    told_at = 0.0
     stop = threading.Event()
     with store.staff() as api, console.status("live") as status:
         while deadline is None or time.monotonic() < deadline:
@@ -276,9 +278,11 @@ def _watch(store: SimulatedStore, for_s: float | None, console: Console) -> None
             stored = progress["events_stored"]
             people = now["people"]["n"] if now["people"]["n"] is not None else f"<{now['people']['less_than']}"
             lift = f"{result['lift_pp']:+.1f} pp" if result["lift_pp"] is not None else "-"
-            status.update(
-                f"live: {rate} events/s, {people} recognised people, {result['sent']} offers, lift so far {lift}"
-            )
+            line = f"live: {rate} events/s, {people} recognised people, {result['sent']} offers, lift so far {lift}"
+            status.update(line)
+            if not console.is_terminal and time.monotonic() >= told_at:  # a file or a pipe: now and then is enough
+                console.print(line)
+                told_at = time.monotonic() + TOLD_EVERY_S
             left = 1.0 if deadline is None else min(1.0, max(0.0, deadline - time.monotonic()))
             stop.wait(left)
 

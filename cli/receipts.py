@@ -51,6 +51,7 @@ def check(
     from cloud.errors import Invalid
     from cloud.receipts import check as rules
     from cloud.receipts.formats.choose import read
+    from cloud.receipts.formats.mapping import MappingError
     from cloud.receipts.formats.table import Place
 
     chosen, columns = _how(file, form, mapping)
@@ -76,7 +77,7 @@ def check(
                 if len(shown) < SHOWN:
                     shown += [{"line": one.line, "field": field, "problem": told} for field, told in wrong[:3]]
     except Invalid as error:
-        _end(error.detail, 1)
+        _end(error.detail, 2 if isinstance(error, MappingError) else 1)
     if as_json:
         print(json.dumps({"receipts": good, "lines": lines, "wrong": bad, "fields": reasons, "problems": shown}))
     else:
@@ -101,7 +102,8 @@ def import_(
 ) -> None:
     """Store the file's receipts. Cut off, it goes on where it was; the same file again changes nothing.
 
-    Ends with 1 if receipts were put into quarantine: staff find them, with line and reason, under Receipts.
+    Ends with 1 if receipts were put into quarantine: GET /v1/receipts/quarantine tells them with line and reason, and
+    `receipts check` beforehand.
     """
     from cloud.errors import Invalid
     from cloud.receipts.formats.choose import read
@@ -117,7 +119,8 @@ def import_(
         done_before = _done_before(conn, owner, name, file.name)
         try:
             with file.open("rb") as stream, _bar(file.name) as told:
-                found = read(stream, chosen, columns, Place(store, zone, file.name, currency))
+                read_in = read(stream, chosen, columns, Place(store, zone, file.name, currency))
+                found = (one if one.receipt else one._replace(store=store) for one in read_in)
                 progress = import_receipts(conn, owner, name, found, file.name, now_us, lambda p: told(p.done))
         except Invalid as error:
             _end(f"{error.detail}; what stood before it is stored", 1)

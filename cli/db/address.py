@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import click
 import typer
 
 from cli import ROOT
@@ -38,7 +39,8 @@ def connected(dsn: str) -> "Iterator[Connection[TupleRow]]":
     try:
         conn = psycopg.connect(dsn, autocommit=True, connect_timeout=5, application_name="aisle command")
     except psycopg.Error as error:
-        _end(f"the database does not answer: {str(error).strip().splitlines()[-1]}", 1)
+        hint = "; the demo's answers while ./aisle demo runs" if dsn in {_demo(role, DEMO) for role in ROLES} else ""
+        _end(f"the database does not answer: {str(error).strip().splitlines()[0]}{hint}", 1)
     with conn:
         yield conn
 
@@ -52,5 +54,7 @@ def _demo(role: str, folder: Path) -> str:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    print(f"db: {text}", file=sys.stderr)
+    command = click.get_current_context(silent=True)
+    family = command.command_path.split()[1] if command and " " in command.command_path else "db"
+    print(f"{family}: {text}", file=sys.stderr)
     raise typer.Exit(code)

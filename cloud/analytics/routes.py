@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from pydantic import BaseModel
@@ -20,6 +20,7 @@ from cloud.analytics.heatmap import UNITS, Grid, Layer
 from cloud.analytics.heatmap import heatmap as make_heatmap
 from cloud.analytics.kfloor import K_COUNT, floored
 from cloud.analytics.panel import Panel, by_footfall, panel
+from cloud.errors import Invalid, Problem
 from cloud.hub import Hub
 from cloud.places.models import Name
 from cloud.places.service import store_row
@@ -29,7 +30,17 @@ router = APIRouter(prefix="/v1/stores/{store}", tags=["analytics"])
 sql = db.statements("cloud.analytics")
 
 Staff = Annotated[Call, allow(*STAFF_ROLES)]
-Instant = Annotated[int, Query(ge=0, lt=4_102_444_800_000_000)]
+Instant = Annotated[int, Query(ge=0, lt=4_102_444_800_000_000, description="Microseconds since 1970 UTC.")]
+
+
+def check_span(from_us: Instant, to_us: Instant) -> None:
+    """Refuse a span that ends before it begins: most likely seconds where microseconds are meant."""
+    if to_us <= from_us:
+        problem = Problem(f"to_us {to_us} is not after from_us {from_us}; both are microseconds since 1970", "to_us")
+        raise Invalid("the span is empty", (problem,))
+
+
+SPAN = [Depends(check_span)]
 
 LIVE_EVERY_S = 1.0
 
@@ -156,7 +167,7 @@ def _now_in_tenant(request: Request, principal: Principal, store: str) -> Now:
 Format = Literal["grid", "png", "csv", "geojson"]
 
 
-@router.get("/heatmap", response_class=Response)
+@router.get("/heatmap", dependencies=SPAN, response_class=Response)
 def heatmap(
     store: Name,
     call: Staff,
@@ -195,7 +206,7 @@ def _as(form: Format, values: Grid, cell_m: float, unit: str) -> tuple[bytes | s
     return values.astype("<f4").tobytes(), "application/octet-stream"
 
 
-@router.get("/flows")
+@router.get("/flows", dependencies=SPAN)
 def flows(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> Flows:
     """Moves from zone to zone on the whole days that lie in the span."""
     store_row(call.conn, call.tenant, store)
@@ -209,7 +220,7 @@ def flows(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> Flows:
     return Flows(moves=moves, days=known.days, panel=known)
 
 
-@router.get("/funnel")
+@router.get("/funnel", dependencies=SPAN)
 def funnel(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> Funnel:
     """How far visits went on the whole days that lie in the span: passed, entered, browsed, engaged, bought."""
     store_row(call.conn, call.tenant, store)
@@ -230,7 +241,7 @@ def funnel(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> Funnel
     return Funnel(stages=stages, new=new, returning=returning, days=known.days, panel=known)
 
 
-@router.get("/panel")
+@router.get("/panel", dependencies=SPAN)
 def panels(store: Name, call: Staff, from_us: Instant, to_us: Instant, request: Request) -> Panels:
     """The share of shoppers that a span's figures stand for: of receipts, and of footfall where heads were counted."""
     store_row(call.conn, call.tenant, store)
@@ -238,7 +249,7 @@ def panels(store: Name, call: Staff, from_us: Instant, to_us: Instant, request: 
     return Panels(receipts=panel(*span), footfall=by_footfall(*span, request.app.state.clock.now_us()))
 
 
-@router.get("/zones")
+@router.get("/zones", dependencies=SPAN)
 def zones(store: Name, call: Staff, from_us: Instant, to_us: Instant) -> list[ZoneFigures]:
     """Visits, dwell and conversion of each zone; nothing but the name of a zone that fewer than k visits entered."""
     store_row(call.conn, call.tenant, store)
@@ -266,7 +277,7 @@ def _zone_figures(
     )
 
 
-@router.get("/tracks")
+@router.get("/tracks", dependencies=SPAN)
 def tracks(
     store: Name, call: Annotated[Call, allow("analyst", "technician", "admin")], from_us: Instant, to_us: Instant
 ) -> list[Track]:

@@ -94,6 +94,8 @@ class Found(NamedTuple):
     problem: str = ""
     raw: str = ""
     """What stood there, where no receipt could be made of it."""
+    store: str = ""
+    """Whose it is then; empty where nobody knows."""
 
 
 _packer = msgspec.msgpack.Encoder()

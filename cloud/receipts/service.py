@@ -256,7 +256,7 @@ def _quarantine(
             "line": one.line or None,
             "state": state,
         }
-        values |= {"store": _clean(receipt.store) if receipt else None, "payload": payload.decode()}
+        values |= {"store": _clean(receipt.store if receipt else one.store) or None, "payload": payload.decode()}
         values |= {"receipt_uid": _clean(receipt.receipt_uid) if receipt else None}
         values |= {"reason": why.reason, "field": why.field, "detail": _clean(why.detail)}
         values |= {"digest": hashlib.sha256(content).digest()}

@@ -156,10 +156,10 @@ def test_the_slider_shows_one_step_and_back(visit: Visit) -> None:
     slider = page.get_by_label("Time")
     slider.focus()
     page.keyboard.press("Home")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("00:00–01:00"))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("09:00–10:00"))
     until(lambda: pixels(page) != whole, "the first step's pixels")
     first = pixels(page)
-    for _ in range(11):
+    for _ in range(2):
         page.keyboard.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", re.compile("11:00–12:00"))
     until(lambda: pixels(page) not in (whole, first), "another step's pixels")

@@ -152,3 +152,11 @@ def test_only_enrolled_assets_have_tracks(api: Api, analyst: str, conn, database
     ]
     conn.execute("UPDATE beacon SET role = 'staff'")
     assert api.get("/v1/stores/main-street/tracks", analyst, params=SPAN).json() == []
+
+
+@pytest.mark.parametrize("path", ["heatmap", "flows", "funnel", "panel", "zones", "tracks"])
+def test_a_span_that_ends_before_it_begins_is_refused_with_what_is_meant(api: Api, analyst: str, path: str) -> None:
+    seconds = {"from_us": NOON_US, "to_us": NOON_US // 1_000_000}
+    answer = api.get(f"/v1/stores/main-street/{path}", analyst, params=seconds)
+    assert answer.status_code == 422
+    assert "microseconds since 1970" in answer.text

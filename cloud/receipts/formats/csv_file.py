@@ -1,5 +1,6 @@
 """CSV and TSV, in any encoding, as a mapping says."""
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterator
@@ -35,4 +36,5 @@ def _rows(stream: BinaryIO, mapping: Mapping) -> Iterator[Numbered]:
     except csv.Error as error:
         raise NotATable(f"line {before + 1}: {error}") from None
     finally:
-        text.detach()
+        with contextlib.suppress(ValueError):  # closed by whoever opened it, before this generator was
+            text.detach()

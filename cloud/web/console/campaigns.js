@@ -66,9 +66,10 @@ function Glance({ campaign }) {
   const result = useResource(`glance ${campaign}`, (signal) => loadResult(campaign, signal));
   const { data } = result;
   if (!data) return html`<span class="glance"><span class="skeleton"></span></span>`;
-  const known = data.lift_pp !== null && data.ci_low_pp !== null && data.ci_high_pp !== null;
+  const enough = Math.min(data.target.n, data.control.n) >= SMALL_GROUP || data.verdict !== "unknown";
+  const known = enough && data.lift_pp !== null && data.ci_low_pp !== null && data.ci_high_pp !== null;
   return html`<span class="glance">
-    <strong>${known ? `${format.signed(data.lift_pp ?? 0)} ${t.campaigns.ppShort}` : t.campaigns.noLift}</strong>
+    <strong>${known ? `${format.signed(data.lift_pp ?? 0)} ${t.campaigns.ppShort}` : t.campaigns.tooEarly}</strong>
     <span class="muted small">${known ? t.campaigns.interval(format.signed(data.ci_low_pp ?? 0), format.signed(data.ci_high_pp ?? 0)) : ""}</span>
   </span>`;
 }

@@ -142,7 +142,7 @@ function StorePage({ store, page, what, roles }) {
   if (page === "visits") return html`<${VisitsPage} plan=${plan.data} />`;
   if (page === "campaigns") return html`<${CampaignsPage} plan=${plan.data} what=${what} roles=${roles} />`;
   if (page === "nodes") return html`<${NodesPage} plan=${plan.data} roles=${roles} />`;
-  return html`<${MapPage} plan=${plan.data} now=${now} link=${link} range=${range} onRange=${setRange} />`;
+  return html`<${MapPage} plan=${plan.data} roles=${roles} now=${now} link=${link} range=${range} onRange=${setRange} />`;
 }
 
 /** The plan, with what the list of stores knows where the plan does not say it. @param {Store} store @param {AbortSignal} signal @returns {Promise<Plan>} */

@@ -11,7 +11,7 @@ import { FloorPlan } from "./floor.js";
 import { gridPath, keptGrid, loadGrid } from "./grids.js";
 import { colourTable } from "./heat.js";
 import { Failed, Few, RangePicker, Segments } from "./parts.js";
-import { spanOf, stepsOf } from "./ranges.js";
+import { spanOf, stepsOf, whileOpen } from "./ranges.js";
 import { t } from "./strings.js";
 
 /** @typedef {import("./types.js").Plan} Plan */
@@ -37,10 +37,10 @@ const GUESSED_DAYS = 7;
 const LAYERS = ["presence", "stops", "dwell"];
 const FORMATS = ["png", "csv", "geojson"];
 
-/** @typedef {{plan: Plan, now: Now | undefined, link: Link, range: RangeId, onRange: (range: RangeId) => void}} MapProps */
+/** @typedef {{plan: Plan, roles: string[], now: Now | undefined, link: Link, range: RangeId, onRange: (range: RangeId) => void}} MapProps */
 
 /** @param {MapProps} props */
-export function MapPage({ plan, now, link, range, onRange }) {
+export function MapPage({ plan, roles, now, link, range, onRange }) {
   const [floorId, setFloorId] = useState(plan.floors[0]?.floor ?? "");
   const [layers, setLayers] = useState({ heat: true, names: true, nodes: true, tracks: true });
   const [strength, setStrength] = useState(0.85);
@@ -51,7 +51,7 @@ export function MapPage({ plan, now, link, range, onRange }) {
   const period = usePeriod(plan, range, floor?.floor ?? "", layer);
   const nodes = useResource(`nodes ${plan.store}`, (signal) => get(`/v1/stores/${encodeURIComponent(plan.store)}/nodes`, signal), 15);
   const shown = period.shown;
-  const tracks = useResource(shown ? JSON.stringify([plan.store, shown]) : null, (signal) => loadTracks(plan.store, /** @type {Span} */ (shown), signal));
+  const tracks = useResource(shown && maySeeTracks(roles) ? JSON.stringify([plan.store, shown]) : null, (signal) => loadTracks(plan.store, /** @type {Span} */ (shown), signal));
   // Counts of now stand on the plan only while the plan shows a period that ends now.
   const present = endsNow(range) && period.at === null;
   const counts = useMemo(() => new Map(present ? now?.zones.map((zone) => [zone.zone, zone]) : []), [now, present]);
@@ -75,7 +75,7 @@ export function MapPage({ plan, now, link, range, onRange }) {
         <${FloorPlan} plan=${plan} floor=${floor} tz=${plan.tz} grid=${period.grid} top=${period.top} strength=${strength} layers=${layers}
           nodes=${/** @type {NodeRow[] | undefined} */ (nodes.data) ?? []} tracks=${tracks.data ?? []} counts=${counts}
           chosen=${chosen} onChoose=${setChosen} onPoint=${setPoint} />
-        <${StageNote} grid=${period.grid} loading=${period.loading} tracks=${layers.tracks && (tracks.data ?? []).length > 0} />
+        <${StageNote} layer=${layer} grid=${period.grid} loading=${period.loading} tracks=${layers.tracks && (tracks.data ?? []).length > 0} />
         <p class="readout small" aria-hidden="true">${point && layers.heat && period.grid && !period.grid.meta.suppressed
           ? `${t.map.at(format.decimal(point.x_m), format.decimal(point.y_m))} · ${format.rough(point.value / area / unit.divisor)} ${unit.name}`
           : ""}</p>
@@ -121,7 +121,7 @@ function usePeriod(plan, range, floor, layer) {
     const first_us = wholeGrid.meta.from_us > 0 ? wholeGrid.meta.from_us : steady.to_us - GUESSED_DAYS * 86400e6;
     return { from_us: first_us, to_us: steady.to_us };
   }, [steady, wholeGrid]);
-  const { steps, step_s } = useMemo(() => stepsOf(span), [span]);
+  const { steps, step_s } = useMemo(() => stepsOf(range === "today" || range === "yesterday" ? whileOpen(span, plan) : span), [span, range]);
   const at = step === null ? null : Math.min(step, steps.length - 1);
 
   useEffect(() => { setStep(null); setPlaying(false); }, [key]);
@@ -235,12 +235,20 @@ function Standing({ meta, tz, path }) {
   </div>`;
 }
 
-/** @param {{grid: Drawn | null, loading: boolean, tracks: boolean}} props */
-function StageNote({ grid, loading, tracks }) {
+/** @param {string[]} roles */
+function maySeeTracks(roles) {
+  return roles.some((role) => role === "analyst" || role === "technician" || role === "admin");
+}
+
+/** @param {{layer: Layer, grid: Drawn | null, loading: boolean, tracks: boolean}} props */
+function StageNote({ layer, grid, loading, tracks }) {
   if (loading) return html`<p class="stage-note muted" role="status">${t.map.loading}</p>`;
   if (!grid) return null;
   if (grid.meta.suppressed) {
     return html`<div class="stage-note" role="status"><strong>${t.map.suppressed}</strong>${t.map.suppressedText(grid.meta.k)}</div>`;
+  }
+  if (grid.top <= 0 && layer !== "presence") {
+    return html`<div class="stage-note" role="status"><strong>${t.map.notTold}</strong>${t.map.notToldText}</div>`;
   }
   if (grid.top <= 0 && !tracks) return html`<div class="stage-note" role="status"><strong>${t.map.blank}</strong>${t.map.blankText}</div>`;
   return null;

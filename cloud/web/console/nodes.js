@@ -18,6 +18,7 @@ import { nodeStates, t } from "./strings.js";
 
 /** @param {{plan: Plan, roles: string[]}} props */
 export function NodesPage({ plan, roles }) {
+  const maySeeDead = roles.some((role) => role === "technician" || role === "analyst" || role === "admin");
   const mayClaim = roles.some((role) => role === "technician" || role === "admin");
   const nodes = useResource(`nodes ${plan.store}`, (signal) => loadNodes(plan.store, signal), 5);
   const zones = new Map(plan.zones.map((zone) => [zone.zone, zone.name]));
@@ -29,7 +30,7 @@ export function NodesPage({ plan, roles }) {
       ${nodes.data.map((node) => html`<${NodeCard} key=${node.node} node=${node} zone=${node.zone ? (zones.get(node.zone) ?? node.zone) : null}
         store=${mayClaim ? plan.store : null} />`)}
     </ul>`}
-    <${DeadLetters} plan=${plan} />
+    ${maySeeDead && html`<${DeadLetters} plan=${plan} />`}
   </div>`;
 }
 

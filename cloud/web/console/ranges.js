@@ -49,6 +49,24 @@ export function spanOf(range, now_us, store, first_us) {
   return { from_us: first_us ?? 0, to_us: now_us };
 }
 
+/** Minutes of "09:30", or null where the text is no time of day. @param {string | undefined} time */
+function minutesOf(time) {
+  const match = /^(\d\d):(\d\d)/.exec(time ?? "");
+  return match ? Number(match[1]) * 60 + Number(match[2]) : null;
+}
+
+/**
+ * The whole hours of a day that touch the opening hours; the day where nothing is known of those, or is left of them.
+ * @param {Span} day @param {{opens?: string, closes?: string}} store
+ */
+export function whileOpen(day, store) {
+  const opens = minutesOf(store.opens) ?? 0;
+  const closes = minutesOf(store.closes) ?? 1440;
+  const from_us = day.from_us + Math.floor(opens / 60) * 60 * MINUTE_US;
+  const to_us = Math.min(day.from_us + Math.ceil(closes / 60) * 60 * MINUTE_US, day.to_us);
+  return from_us < to_us ? { from_us, to_us } : day;
+}
+
 /** Cuts a period into steps of one readable length, the newest last and perhaps shorter. @param {Span} span */
 export function stepsOf(span) {
   const minutes = (span.to_us - span.from_us) / MINUTE_US;
