@@ -277,7 +277,7 @@ def _watch(store: SimulatedStore, for_s: float | None, console: Console) -> None
             rate = progress["events_stored"] - stored if stored is not None else 0
             stored = progress["events_stored"]
             people = now["people"]["n"] if now["people"]["n"] is not None else f"<{now['people']['less_than']}"
-            lift = f"{result['lift_pp']:+.1f} pp" if result["lift_pp"] is not None else "-"
+            lift = f"{result['lift_pp']:+.1f} pp" if result["verdict"] != "unknown" else "too early to tell"
             line = f"live: {rate} events/s, {people} recognised people, {result['sent']} offers, lift so far {lift}"
             status.update(line)
             if not console.is_terminal and time.monotonic() >= told_at:  # a file or a pipe: now and then is enough

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import click
 import typer
 
 from cli import ROOT
@@ -54,7 +53,5 @@ def _demo(role: str, folder: Path) -> str:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    command = click.get_current_context(silent=True)
-    family = command.command_path.split()[1] if command and " " in command.command_path else "db"
-    print(f"{family}: {text}", file=sys.stderr)
+    print(f"aisle: {text}", file=sys.stderr)
     raise typer.Exit(code)

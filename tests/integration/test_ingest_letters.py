@@ -111,4 +111,4 @@ def test_the_commands_tell_and_retry(conn, database: Database) -> None:
 def test_a_database_that_is_not_there_is_one_line(database: Database) -> None:
     done = command("status", dsn="postgresql://nobody@127.0.0.1:1/none")
     assert done.returncode == 1
-    assert done.stderr.startswith("ingest: the database does not answer: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("aisle: the database does not answer: ") and done.stderr.count("\n") == 1
