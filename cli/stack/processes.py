@@ -1,6 +1,7 @@
 """Child processes of the local stack: started by name, waited for, restarted, killed, and never left behind."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,8 @@ from cli import ROOT
 from cli.stack.account import Account
 
 POLL_S = 0.02
+SERVERS_PORTS = range(20_000, 32_000)
+"""Neither of well-known services nor of outgoing connections (32768 to 60999 on Linux)."""
 LEAST_GRACE_S = 1.5
 """Even the last of many children gets so long to end in order."""
 
@@ -26,11 +29,12 @@ class StackError(Exception):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port nobody listens on now. It may be taken before it is used: servers here retry with another."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port nobody listens on now. It may be taken before it is used: servers here retry with another.
+
+    Below those that the system gives to outgoing connections, of which one may otherwise begin at that moment.
+    """
+    drawn = random.SystemRandom().sample(SERVERS_PORTS, 100)
+    return next(port for port in drawn if port_is_free(port, host))
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -11,10 +11,13 @@ from contract.codec import (
     column_values,
     decode,
     decode_small,
+    digest_of,
     encode,
     encode_json,
     encode_small,
+    event_id,
     header_only,
+    read_event_id,
     restamped,
 )
 from contract.errors import BadTopic, ContractError
@@ -48,6 +51,7 @@ _Order = TypeVar("_Order", Desired, Reported)
 
 def read_batch(data: bytes) -> None:
     """a batch, msgpack or JSON: read, written both ways, told anew"""
+    assert len(digest_of(data)) == 16
     try:
         batch = decode(data)
     except ContractError as error:
@@ -117,8 +121,10 @@ def _order(data: bytes, kind: type[_Order]) -> None:
 
 
 def read_topic(data: bytes) -> None:
-    """a topic"""
+    """a topic, or the id that travels beside a batch"""
     topic = text_of(data)
+    name = read_event_id(topic)
+    assert name is None or event_id(*name) == topic
     try:
         address, stream = parse_up(topic)
     except BadTopic:
@@ -168,6 +174,7 @@ def _examples(*kinds: str) -> list[Path]:
 def topics() -> Iterator[bytes]:
     node = NodeAddress("acme", "main-street", "node-1")
     yield from (node.up("sightings").encode(), node.up("health").encode(), node.status.encode(), b"aisle/v1/up//\n//")
+    yield event_id("0f" * 16, 7).encode()
 
 
 def addresses() -> Iterator[bytes]:

@@ -348,7 +348,9 @@ def test_a_node_that_fell_silent_since_heads_were_counted_is_named(api: Api, ana
 # -- who may
 
 
-@pytest.mark.parametrize(("role", "status"), [("analyst", 200), ("technician", 200), ("admin", 200), ("marketer", 403)])
+@pytest.mark.parametrize(
+    ("role", "status"), [("analyst", 200), ("technician", 200), ("admin", 200), ("marketer", 200), ("till", 403)]
+)
 def test_analysts_technicians_and_admins_may_read_and_count(
     api: Api, database: Database, role: str, status: int
 ) -> None:

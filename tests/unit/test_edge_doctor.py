@@ -105,7 +105,7 @@ def test_a_missing_file_is_told(tmp_path, capsys):
 
 def test_a_folder_in_place_of_a_file_is_told_with_the_file(tmp_path, capsys):
     assert doctor.main([str(tmp_path)], "./aisle edge doctor") == 1
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())  # a long path is broken off
     assert f"{tmp_path}: Is a directory" in said and f"→ ./aisle edge doctor {tmp_path}/node.toml" in said
 
 
