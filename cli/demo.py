@@ -222,6 +222,7 @@ def _welcome(store: SimulatedStore) -> Panel:
         f"api       {url}/docs\n"
         f"inventory {url}/v1/stores/{store.scenario.store.store}/inventory\n"
         "            tags by zone, for who is signed in to the console; live only\n\n"
+        "Its clock began at a busy moment of a simulated day, not now.\n"
         "DEMO DATA: a simulated store, nobody real."
     )
     return Panel(text, title=f"Aisle - {store.scenario.store.name}", expand=False)
