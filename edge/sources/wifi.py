@@ -134,11 +134,11 @@ class WifiSource:
                     return
         finally:
             loop.remove_reader(opened)
-            hopping.cancel()
-            await asyncio.gather(hopping, return_exceptions=True)
             self._count_drops()
             self._socket, self._silent = None, True
-            opened.close()
+            opened.close()  # before anything is waited for: a second cancellation would end the wait
+            hopping.cancel()
+            await asyncio.gather(hopping, return_exceptions=True)
 
     def _read(self, opened: socket.socket, broken: "asyncio.Future[str]") -> None:
         at_us = self._clock.now_us()

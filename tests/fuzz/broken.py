@@ -21,7 +21,7 @@ def read_for_ever(data: bytes) -> None:
 def read_greedily(data: bytes) -> None:
     """a length that room is made for before anything is there"""
     if data[:2] == b"\x10\x01":
-        bytearray(data[2] << 30)
+        bytearray(sum(data[2:3], 1) << 30)
 
 
 def two_bytes() -> Iterator[bytes]:

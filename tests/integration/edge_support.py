@@ -55,9 +55,8 @@ class Mosquitto:
 
     def start(self) -> None:
         assert MOSQUITTO is not None
-        self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with self._file.with_suffix(".log").open("wb") as log:
+            self._process = subprocess.Popen([MOSQUITTO, "-c", str(self._file)], stdout=log, stderr=log)
         eventually(self._answers, "mosquitto listens")
 
     def kill(self) -> None:
@@ -67,7 +66,7 @@ class Mosquitto:
             self._process = None
 
     def _answers(self) -> bool:
-        assert self._process is not None and self._process.poll() is None, "mosquitto ended"
+        assert self._process is not None and self._process.poll() is None, self._file.with_suffix(".log").read_text()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 

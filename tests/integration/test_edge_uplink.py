@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -205,9 +206,10 @@ def certificates(tmp_path):
         )
     for file in tmp_path.iterdir():
         file.chmod(0o644)  # mosquitto started by root reads them as another user
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == Path(tempfile.gettempdir()):
+            break
+        folder.chmod(0o755)
     return tmp_path
 
 
