@@ -53,8 +53,8 @@ class Figures:
     """Of the ingest processes and their database backends; broker and publishers excluded."""
     copy_cpu_us_per_row: float
     """Of COPY alone and its backend."""
-    cpu_ratio: float
-    """copy_cpu_us_per_row / cpu_us_per_event: what the ratio would be with cores to spare."""
+    cpu_ratio: float | None
+    """copy_cpu_us_per_row / cpu_us_per_event: what the ratio would be with cores to spare; None for a run below a tick of the clock."""
     p50_ms: float
     """At 20,000 events a second: from when a message was due to its acknowledgement at the publisher."""
     p99_ms: float
@@ -130,7 +130,7 @@ def measure(events: int, paced_s: float, publishers: int, runs: int, workers: in
         ratio=round(rate * EVENTS / copy_rate, 3),
         cpu_us_per_event=round(ours_us, 2),
         copy_cpu_us_per_row=round(copy_us, 2),
-        cpu_ratio=round(copy_us / ours_us, 3),
+        cpu_ratio=round(copy_us / ours_us, 3) if ours_us else None,
         p50_ms=round(median(r.told.p50_ms for r in slow), 1),
         p99_ms=round(median(r.told.p99_ms for r in slow), 1),
         single_json_rows_per_s=round(median(r.messages_per_s for r in singles)),
