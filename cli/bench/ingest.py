@@ -54,7 +54,8 @@ class Figures:
     copy_cpu_us_per_row: float
     """Of COPY alone and its backend."""
     cpu_ratio: float | None
-    """copy_cpu_us_per_row / cpu_us_per_event: what the ratio would be with cores to spare; None for a run below a tick of the clock."""
+    """copy_cpu_us_per_row / cpu_us_per_event: what the ratio would be with cores to spare. None for a run of less than
+    a tick of the clock."""
     p50_ms: float
     """At 20,000 events a second: from when a message was due to its acknowledgement at the publisher."""
     p99_ms: float
