@@ -208,7 +208,7 @@ def test_a_map_says_whom_it_stands_for_and_can_be_taken_along(visit: Visit) -> N
     page = log_in(visit)
     expect(page.get_by_text("Recognised: 34% of shoppers (30% to 38%). Each stands for 2.9.")).to_be_visible()
     page.get_by_role("radio", name="First stops").check()
-    expect(page.get_by_role("figure")).to_contain_text("First stops, first stops per m²")
+    expect(page.get_by_role("figure")).to_contain_text("First stops, per m²")
     until(lambda: any("layer=stops" in one for one in visit.fake.asked), "the other layer was asked for")
     assert "layer=stops&format=csv" in str(page.get_by_role("link", name="CSV").get_attribute("href"))
     page.get_by_role("radio", name="Today").check()

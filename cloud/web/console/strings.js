@@ -108,7 +108,7 @@ export const t = {
     visits: /** @param {string} n */ (n) => `${n} visits`,
     layer: "What the map shows",
     layers_: { presence: "Presence", stops: "First stops", dwell: "Dwell" },
-    stopsPerArea: "first stops per m²",
+    stopsPerArea: "per m²",
     save: "Save as",
     panel: /** @param {string} share @param {string} low @param {string} high @param {string} weight */ (share, low, high, weight) =>
       `Recognised: ${share} of shoppers (${low} to ${high}). Each stands for ${weight}.`,
