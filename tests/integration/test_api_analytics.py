@@ -16,28 +16,13 @@ from tests.integration.cloud_support import (
     Api,
     add_presence,
     add_visit,
-    furnish,
-    make_caller,
     make_member,
-    running_api,
     superuser,
     told_until,
 )
 
 MINUTE = timedelta(minutes=1)
 SPAN = {"from_us": NOON_US - 10**10, "to_us": NOON_US + 10**10}
-
-
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    with running_api(database) as running:
-        furnish(running, database, "acme")
-        yield running
-
-
-@pytest.fixture
-def analyst(api: Api, database: Database) -> str:
-    return make_caller(database, "acme", "analyst")
 
 
 @pytest.fixture

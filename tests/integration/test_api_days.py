@@ -21,10 +21,8 @@ from tests.integration.cloud_support import (
     Api,
     add_presence,
     add_visit,
-    furnish,
     make_caller,
     make_member,
-    running_api,
     say_consent,
     superuser,
     told_until,
@@ -38,18 +36,6 @@ MIDNIGHT_US = midnight_us(DAY, BERLIN)
 TUESDAY_US = MIDNIGHT_US + 24 * HOUR_US
 WHOLE = {"from_us": MIDNIGHT_US, "to_us": TUESDAY_US}
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    with running_api(database) as running:
-        furnish(running, database, "acme")
-        yield running
-
-
-@pytest.fixture
-def analyst(api: Api, database: Database) -> str:
-    return make_caller(database, "acme", "analyst")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Receipts over HTTP: all that add up or none, each once, from a till's own store; coupons once and in time."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +11,8 @@ from tests.integration.cloud_support import (
     NOON_US,
     Api,
     add_visit,
-    furnish,
     make_caller,
     make_member,
-    running_api,
     superuser,
 )
 
@@ -29,13 +26,6 @@ def receipt(uid: str = "r-1", **changes: Any) -> dict[str, Any]:
     lines = changes.pop("lines", [LINE])
     return {"receipt_uid": uid, "store": "main-street", "till": "1", "at_us": NOON_US, "kind": "sale",
             "currency": "EUR", "total": sum(x["amount"] for x in lines), "lines": lines} | changes  # fmt: skip
-
-
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    with running_api(database) as running:
-        furnish(running, database, "acme")
-        yield running
 
 
 @pytest.fixture

@@ -8,13 +8,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from cloud.access import api_routes
-from cloud.api import make_app
-from cloud.config import Settings
-from cloud.crowd.routes import router
 from tests.conftest import Database
 from tests.integration.cloud_support import (
-    FROZEN,
     NOON,
     NOON_US,
     STORE,
@@ -23,7 +18,6 @@ from tests.integration.cloud_support import (
     furnish,
     make_caller,
     make_member,
-    running_api,
     superuser,
     us,
 )
@@ -31,21 +25,6 @@ from tests.integration.cloud_support import (
 CROWD = f"/v1/stores/{STORE}/crowd"
 SPAN = timedelta(minutes=5)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    app = make_app(Settings({"AISLE_APP_DSN": database.app, "AISLE_CLOCK": FROZEN}), pages=False)
-    if not any(route.path == "/v1/stores/{store}/crowd" for route in api_routes(app)):
-        app.include_router(router)
-    with running_api(database, app=app) as running:
-        furnish(running, database, "acme")
-        yield running
-
-
-@pytest.fixture
-def analyst(api: Api, database: Database) -> str:
-    return make_caller(database, "acme", "analyst")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from contract.epc import encode, sgtin
 from contract.messages import Header, TagRow, Tags
 from contract.topics import NodeAddress
 from tests.conftest import Database
-from tests.integration.cloud_support import NOON, NOON_US, STORE, Api, furnish, make_caller, running_api
+from tests.integration.cloud_support import NOON, NOON_US, STORE, Api, furnish, make_caller
 
 GTIN, OTHER_GTIN = "80614141123458", "00614141123452"
 NODE, OTHER_NODE = NodeAddress("acme", STORE, "node-1"), NodeAddress("acme", STORE, "node-2")
@@ -38,18 +38,6 @@ def row(
 def batch(rows: Sequence[TagRow], node: NodeAddress = NODE, t0: int = NOON_US) -> Tags:
     header = Header("tags", node.tenant, node.store, node.node, "a" * 32, 1, "boot", "trusted", t0, len(rows))
     return Tags(header, tuple(rows))
-
-
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    with running_api(database) as running:
-        furnish(running, database, "acme")
-        yield running
-
-
-@pytest.fixture
-def analyst(api: Api, database: Database) -> str:
-    return make_caller(database, "acme", "analyst")
 
 
 @pytest.fixture

@@ -5,13 +5,9 @@ from typing import Any
 
 import pytest
 
-from cloud.access import deny_by_default
-from cloud.api import make_app
-from cloud.config import Settings
 from cloud.points import service
-from cloud.points.routes import router
 from tests.conftest import Database
-from tests.integration.cloud_support import FROZEN, NOON_US, Api, make_caller, make_member, running_api
+from tests.integration.cloud_support import NOON_US, Api, make_caller, make_member, running_api
 from tests.integration.points_support import DAY_US, TENANT, Ledger, ledger_of
 
 
@@ -24,11 +20,7 @@ def ledger(database: Database) -> Iterator[Ledger]:
 
 @pytest.fixture
 def api(database: Database) -> Iterator[Api]:
-    app = make_app(Settings({"AISLE_APP_DSN": database.app, "AISLE_CLOCK": FROZEN}), pages=False)
-    if "/app/v1/points" not in app.openapi()["paths"]:
-        app.include_router(router)
-        deny_by_default(app)
-    with running_api(database, app=app) as running:
+    with running_api(database) as running:
         yield running
 
 

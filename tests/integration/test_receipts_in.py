@@ -22,11 +22,9 @@ from tests.conftest import Database
 from tests.integration.cloud_support import (
     NOON_US,
     Api,
-    furnish,
     make_caller,
     make_member,
     make_tenant,
-    running_api,
     superuser,
 )
 
@@ -298,13 +296,6 @@ def test_a_wrong_order_of_the_command_is_one_line(scene: Scene, tmp_path: Path) 
 
 
 # -- over HTTP
-
-
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    with running_api(database) as running:
-        furnish(running, database, "acme")
-        yield running
 
 
 LINE = {
