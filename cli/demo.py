@@ -22,7 +22,7 @@ from cli.stack.cloud import LocalCloud
 from cli.stack.processes import StackError
 from cli.stack.store import SimulatedStore, node_addresses, opening_instant
 from contract.clock import SimulatedClock
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.scenario import Scenario
 from simulators.setup import busiest_start_us
 from simulators.world import World

@@ -8,9 +8,9 @@ import msgspec
 import typer
 
 from cli import ROOT
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.checks import Check
-from simulators.scenario import ScenarioError
+from simulators.scenario_files import ScenarioError
 from simulators.simulate import Simulated, simulate
 from simulators.trace_files import TraceError
 

@@ -12,7 +12,7 @@ import msgspec
 from simulators.history import history
 from simulators.live import live
 from simulators.run import RunError, RunFiles
-from simulators.scenario import ScenarioError
+from simulators.scenario_files import ScenarioError
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ from edge.machine import boot_id
 from edge.outbox import Outbox
 from edge.time_trust import NodeTime
 from edge.uplink import Uplink
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.devices import Devices
 from simulators.events import Outages
 from simulators.heard import Listener, Windows

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from contract.clock import Clock
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.adverts import Advert, frame
 from simulators.air import Air
 from simulators.desk import Desk

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.calibration import RadioCalibration, departing, people_checks
 from simulators.checks import Check, law
 from simulators.devices import NOBODY

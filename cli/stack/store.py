@@ -19,7 +19,7 @@ from cli.stack.processes import StackError, keep_port, last_line, listens
 from contract.topics import NodeAddress
 from edge.claim import AUTHORITY, IDENTITY, ClaimError, claim, days_left
 from edge.outbox_file import Totals, read_totals
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators import setup
 from simulators.run import serial_port
 from simulators.scenario import Node, Scenario

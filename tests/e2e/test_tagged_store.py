@@ -18,7 +18,7 @@ from cli.stack.store import SimulatedStore, node_addresses
 from contract.clock import SimulatedClock
 from contract.epc import decode
 from edge.crowd import SPAN_US, K
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.probes import handsets
 from simulators.tagged import Handled, Piece, card_prefix, holds_card, pieces
 from simulators.world import Day, World, card

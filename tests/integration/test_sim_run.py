@@ -28,7 +28,7 @@ from edge.sources import Source
 from edge.sources.uhf_serial import UhfSerialSource
 from edge.sources.wifi import WifiSource
 from edge.tags import TagRead
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.ble import SimulatedScanner
 from simulators.history import history
 from simulators.run import RunFiles, serial_port

@@ -9,7 +9,7 @@ from bleak.exc import BleakError
 
 from contract.identity import beacon_subject, member_token, token_slot
 from simulators import adverts
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.ble import AirFrame, air_address, properties
 from simulators.devices import Devices
 from simulators.run import Member

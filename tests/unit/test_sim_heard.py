@@ -8,7 +8,7 @@ import pytest
 from contract.codec import decode, encode
 from contract.identity import SubjectKind
 from contract.messages import SIGHTING_COLUMNS, Header, Sightings
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.devices import Devices
 from simulators.events import Outages
 from simulators.heard import Listener

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.frames.dot11 import PROBE_REQUEST, Frame, is_local, parse_management
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.probes import Handset, Probes, handsets
 from simulators.radio import RadioModel
 from simulators.world import Day, World

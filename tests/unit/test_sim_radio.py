@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.radio import RadioModel
 
 

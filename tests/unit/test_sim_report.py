@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contract.identity import TOKEN_SLOT_US
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.calibration import departing
 from simulators.checks import Check, figure
 from simulators.events import Cut, Outage, Outages

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.paths import Ways
 from simulators.setup import members_document, store_document
 

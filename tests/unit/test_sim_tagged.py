@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from contract.epc import decode
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.rfid import Antenna, Carried
 from simulators.scenario import Scenario, Tagged
 from simulators.tagged import Piece, card_epc, card_prefix, gtin_of, holds_card, pieces

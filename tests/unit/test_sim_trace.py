@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from contract.identity import TOKEN_SLOT_US
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.devices import NOBODY
 from simulators.radio import RadioModel
 from simulators.scenario import Scenario

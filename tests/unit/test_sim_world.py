@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 from simulators.setup import busiest_start_us, reachable
 from simulators.till import receipt_of
 from simulators.truth import Shown, trigger_of, triggers

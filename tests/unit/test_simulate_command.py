@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.simulate import app
-from simulators import scenario as scenarios
+from simulators import scenario_files as scenarios
 
 
 def invoke(*arguments: str):
