@@ -5,6 +5,7 @@ records all messages and later takes a node's card with its certificate key stil
 """
 
 import datetime
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
@@ -93,7 +95,9 @@ class Identity:
 
 def _of_authorities(der: bytes, authorities: tuple[x509.Certificate, ...]) -> x509.Certificate | None:
     try:
-        found = x509.load_der_x509_certificate(der)
+        with warnings.catch_warnings():  # whatever is odd about a stranger's certificate is no news of ours
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            found = x509.load_der_x509_certificate(der)
         public = found.public_key()
         usage = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         constraints = found.extensions.get_extension_for_class(x509.BasicConstraints).value

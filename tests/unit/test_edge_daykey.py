@@ -507,6 +507,14 @@ def test_a_certificate_with_any_byte_changed_is_not_taken(at: int, value: int) -
     assert identity.signed_by(bytes(bent), "acme/main/node-1", message, identity.sign(message)) is good
 
 
+def test_a_certificate_of_a_negative_number_is_looked_at_in_silence() -> None:
+    identity, message = IDENTITIES["node-1"], b"hello"
+    number = x509.load_der_x509_certificate(identity.certificate).serial_number
+    bent = bytearray(identity.certificate)
+    bent[bent.index(number.to_bytes(number.bit_length() // 8 + 1))] |= 0x80  # the sign in DER
+    assert not identity.signed_by(bytes(bent), "acme/main/node-1", message, identity.sign(message))
+
+
 # -- any history
 
 
